@@ -36,6 +36,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::outcome::OutcomeName;
 use crate::domain::secret::Secret;
 use crate::revenue::verdict::Verdict;
@@ -54,8 +55,19 @@ pub trait Ledger: Send + Sync + fmt::Debug {
     }
 
     /// Applies a batch in one transaction and tells, in the same order, what became of each event. If it fails, nothing of
-    /// the batch is applied.
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>>;
+    /// the batch is applied. A ledger with another identity than `meant_for`, or than the settings name, refuses the batch with
+    /// [`LedgerErrorKind::OtherLedger`]: behind the same address there may be another database than the one that was asked
+    /// before.
+    fn apply_for<'a>(
+        &'a self,
+        meant_for: Option<&'a LedgerId>,
+        batch: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>>;
+
+    /// As [`Self::apply_for`], for a batch that is meant for the ledger that the settings lead to.
+    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+        self.apply_for(None, batch)
+    }
 
     /// A cheap question whether the ledger would take a batch now. Changes nothing. A ledger that lacks migrations answers
     /// with [`LedgerErrorKind::Schema`] and names them.
@@ -190,6 +202,8 @@ pub enum LedgerErrorKind {
     Auth,
     /// The gateway's schema or function is missing or too old.
     Schema,
+    /// It is another ledger than the one that the batch is meant for.
+    OtherLedger,
     /// The store refused the data of this batch.
     Rejected,
     /// The store is damaged or its disk is full.
@@ -214,6 +228,7 @@ impl LedgerErrorKind {
             Self::Conflict => "conflict",
             Self::Auth => "auth",
             Self::Schema => "schema",
+            Self::OtherLedger => "other_ledger",
             Self::Rejected => "rejected",
             Self::Storage => "storage",
             Self::Unknown => "unknown",
@@ -257,9 +272,10 @@ impl LedgerError {
                 Disposition::Retry { after: Duration::from_millis(100) }
             }
             LedgerErrorKind::Overload => Disposition::Retry { after: Duration::from_secs(1) },
-            LedgerErrorKind::Auth | LedgerErrorKind::Schema | LedgerErrorKind::Storage => {
-                Disposition::Retry { after: Duration::from_secs(5) }
-            }
+            LedgerErrorKind::Auth
+            | LedgerErrorKind::Schema
+            | LedgerErrorKind::OtherLedger
+            | LedgerErrorKind::Storage => Disposition::Retry { after: Duration::from_secs(5) },
             LedgerErrorKind::Rejected => Disposition::GiveUp,
             LedgerErrorKind::Unknown => Disposition::Probe,
         }

@@ -21,6 +21,7 @@ pub use groups::Groups;
 
 use crate::domain::clock::Clock;
 use crate::domain::ids::EventId;
+use crate::domain::ledger_id::LedgerId;
 use crate::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome, traced};
 pub use crate::revenue::validator::Occasion;
 use crate::revenue::validator::{Look, Validator};
@@ -36,6 +37,7 @@ pub struct Pipeline {
     ledger: Arc<dyn Ledger>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    meant_for: Option<LedgerId>,
 }
 
 /// The result for one event.
@@ -70,7 +72,13 @@ impl End {
 
 impl Pipeline {
     pub fn new(validator: Arc<Validator>, ledger: Arc<dyn Ledger>, metrics: Arc<Metrics>, clock: Clock) -> Self {
-        Self { validator, ledger, metrics, clock }
+        Self { validator, ledger, metrics, clock, meant_for: None }
+    }
+
+    /// The same, for events that are meant for this ledger: behind the same address, another one refuses them.
+    #[must_use]
+    pub fn meant_for(&self, ledger: LedgerId) -> Self {
+        Self { meant_for: Some(ledger), ..self.clone() }
     }
 
     /// Whether this process asks Stripe.
@@ -182,7 +190,7 @@ impl Pipeline {
         place: &Place,
         waiting: Option<BoxFuture<'static, ()>>,
     ) -> Result<Vec<Outcome>, LedgerError> {
-        let mut call = pin!(traced::apply(&*self.ledger, verdicts, place));
+        let mut call = pin!(traced::apply_for(&*self.ledger, self.meant_for.as_ref(), verdicts, place));
         if let Some(waiting) = waiting.filter(|_| !self.ledger.is_in_this_program()) {
             let step = std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
             if let Poll::Ready(done) = step {

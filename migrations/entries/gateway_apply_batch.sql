@@ -1,6 +1,7 @@
--- The only way for events into the state of record. Applies a batch if its sender and the database agree on shadow mode.
+-- The only way for events into the state of record. Applies a batch if its sender and the database agree on shadow mode, and on
+-- which ledger this is, if the sender names one.
 --
--- batch = {"shadow", "events": [...], "payloads": {...}, "claims": [...], "bindings": [...], "subscriptions": [...], "customers": [...],
+-- batch = {"shadow", "ledger", "events": [...], "payloads": {...}, "claims": [...], "bindings": [...], "subscriptions": [...], "customers": [...],
 --          "revenue": [...], "links": [...], "findings": [...], "decisions": [...]}
 -- An event has its place `n` in the batch, and no two have the same `id`. Every other row names the `n` of its event. Payloads
 -- are listed under the `n` of their events. A row of a subscription or customer has no `raw` of its own if that is the object in
@@ -17,9 +18,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' SET lock_timeout = '3s'
     SET plan_cache_mode = force_generic_plan SET jit = off
 AS $$
 BEGIN
-    IF coalesce((batch ->> 'shadow')::boolean, false) <> gateway.is_shadow() THEN
-        RAISE EXCEPTION 'the sender and the database differ about shadow mode' USING ERRCODE = 'GW004';
-    END IF;
+    PERFORM gateway.agree(batch);
     RETURN gateway.apply_batch(batch);
 END
 $$;

@@ -18,9 +18,7 @@ DECLARE
     place text;
     found_rows integer;
 BEGIN
-    IF coalesce((request ->> 'shadow')::boolean, false) <> gateway.is_shadow() THEN
-        RAISE EXCEPTION 'the sender and the database differ about shadow mode' USING ERRCODE = 'GW004';
-    END IF;
+    PERFORM gateway.agree(request);
     PERFORM pg_catalog.pg_advisory_xact_lock(7449369);
     FOR change IN SELECT c FROM pg_catalog.jsonb_array_elements(request -> 'money') c LOOP
         is_made := gateway.recount_stands(coalesce(change #>> '{now,version}', change #>> '{held,version}'));

@@ -81,13 +81,13 @@ pub(super) fn ledger_within(
         }
         LedgerConfig::Postgres { url, connections } => {
             let connections = u32::try_from(*connections).unwrap_or(u32::MAX);
-            let shadow = config.shadow.is_some();
-            let postgres = PostgresConfig { connections, deadline, shadow, ..PostgresConfig::new(url.clone()) };
+            let (shadow, id) = (config.shadow.is_some(), config.ledger_expectation.id.clone());
+            let postgres = PostgresConfig { connections, deadline, shadow, id, ..PostgresConfig::new(url.clone()) };
             Arc::new(PostgresLedger::new(&postgres).map_err(StartError::Ledger)?)
         }
         LedgerConfig::Supabase { url, key, .. } => {
-            let shadow = config.shadow.is_some();
-            let supabase = SupabaseConfig { deadline, shadow, ..SupabaseConfig::new(url.as_str(), key.clone()) };
+            let (shadow, id) = (config.shadow.is_some(), config.ledger_expectation.id.clone());
+            let supabase = SupabaseConfig { deadline, shadow, id, ..SupabaseConfig::new(url.as_str(), key.clone()) };
             Arc::new(SupabaseLedger::new(&supabase).map_err(StartError::Ledger)?)
         }
     })

@@ -80,7 +80,7 @@ impl Bench {
             Ok(ledger) => ledger,
             Err(error) => return Finished::OutOfTime(OutOfTime { last: Some(error) }),
         };
-        let opened = match self.open(process, ledger, deadline).await {
+        let (opened, ledger) = match self.open(process, ledger, deadline).await {
             Ok(opened) => opened,
             Err(rejection) => return Finished::Rejected(rejection),
         };
@@ -92,34 +92,53 @@ impl Bench {
             return self.rehearse(deadline).await;
         }
         let mut span = JobSpan::begin(&self.tracer, since, process, events.len());
-        match self.work.run(&events, deadline, &span.place()).await {
+        match self.work.run(&events, ledger.clone(), deadline, &span.place()).await {
             Ok(judged) => {
                 span.outcomes(&judged);
                 Finished::Worked(self.result(&events, judged))
             }
             Err(out_of_time) => {
                 span.out_of_time();
+                if out_of_time.is_elsewhere() && self.is_replaced(&ledger, deadline).await {
+                    return Finished::Rejected(JobRejection::Attestation(Rejection::OtherLedger));
+                }
                 Finished::OutOfTime(out_of_time)
             }
         }
     }
 
-    /// Verifies a job and opens it. If it is for another ledger than the one that was known, this asks which one it is now: a
+    /// Verifies a job and opens it, and tells which ledger it is for: the bee's own. If it is for another ledger than the one that was known, this asks which one it is now: a
     /// database may have been made anew under its name, and then all jobs to come are for the new one.
-    async fn open(&self, process: &Process, ledger: LedgerId, deadline: Instant) -> Result<Opened, JobRejection> {
+    async fn open(
+        &self,
+        process: &Process,
+        ledger: LedgerId,
+        deadline: Instant,
+    ) -> Result<(Opened, LedgerId), JobRejection> {
         let open = |ledger: &LedgerId| {
             let (verifier, openers) = (&*self.verifier, &*self.openers);
             job::open(process, &Reader { colony: &self.colony, ledger, verifier, openers }, self.clock.now())
         };
         let rejection = match open(&ledger) {
             Err(rejection @ JobRejection::Attestation(Rejection::OtherLedger)) => rejection,
-            result => return result,
+            result => return result.map(|opened| (opened, ledger)),
         };
-        let left = deadline.saturating_duration_since(self.clock.instant());
-        match tokio::time::timeout(left, self.ledger.testify(&[])).await {
-            Ok(Ok(testimony)) if testimony.ledger != ledger => open(&testimony.ledger),
+        match self.ledger_now(deadline).await {
+            Some(now) if now != ledger => open(&now).map(|opened| (opened, now)),
             _ => Err(rejection),
         }
+    }
+
+    /// Asks which ledger the database is now; `None` without an answer in time.
+    async fn ledger_now(&self, deadline: Instant) -> Option<LedgerId> {
+        let left = deadline.saturating_duration_since(self.clock.instant());
+        let answer = tokio::time::timeout(left, self.ledger.testify(&[])).await;
+        answer.ok()?.ok().map(|testimony| testimony.ledger)
+    }
+
+    /// Whether the database is now another ledger than this one.
+    async fn is_replaced(&self, ledger: &LedgerId, deadline: Instant) -> bool {
+        self.ledger_now(deadline).await.is_some_and(|now| now != *ledger)
     }
 
     /// A job without events checks that everything is there that a job needs.

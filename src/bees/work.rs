@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use crate::domain::backoff::Backoff;
 use crate::domain::clock::Clock;
-use crate::ledger::LedgerError;
+use crate::domain::ledger_id::LedgerId;
+use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::pipeline::{Blame, End, Failure, Groups, Judged, Occasion, Pipeline, may_be_the_events};
 use crate::telemetry::trace::Place;
 
@@ -31,11 +32,18 @@ pub(super) struct Work {
     pub(super) clock: Clock,
 }
 
-/// The deadline passed before all events were done. Some may have been applied.
+/// The deadline passed before all events were done, or waiting for it was of no use. Some may have been applied.
 #[derive(Debug)]
 pub(super) struct OutOfTime {
     /// The ledger's last error.
     pub(super) last: Option<LedgerError>,
+}
+
+impl OutOfTime {
+    /// Whether the database turned out to be another ledger than the one that the events are for.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.last.as_ref().is_some_and(|error| error.kind == LedgerErrorKind::OtherLedger)
+    }
 }
 
 /// What to do after a failed call.
@@ -45,17 +53,21 @@ enum Next {
     /// Leave the events to the gateway, which sends them again.
     Leave,
     Fail,
+    /// End the work on the job.
+    Stop,
 }
 
 impl Work {
-    /// The outcome of each event, in order. `None` if it stayed open because that event alone kept timing out; the gateway
+    /// Brings the events to this ledger, and to no other. The outcome of each event, in order. `None` if it stayed open because that event alone kept timing out; the gateway
     /// sends it again. Spans of the work belong to `place`.
     pub(super) async fn run(
         &self,
         events: &[Bytes],
+        ledger: LedgerId,
         deadline: Instant,
         place: &Place,
     ) -> Result<Vec<Option<Judged>>, OutOfTime> {
+        let pipeline = self.pipeline.meant_for(ledger);
         let mut random = fastrand::Rng::new();
         let mut judged: Vec<Option<Judged>> = vec![None; events.len()];
         let call_timeout = self.call_timeout.min(self.left(deadline) / CALLS_MIN);
@@ -70,7 +82,7 @@ impl Work {
                     return Err(OutOfTime { last });
                 }
                 let calls = events[group.clone()].iter().map(|event| (event.clone(), Occasion::default()));
-                let result = self.pipeline.apply(calls.collect(), call_timeout.min(left), place.clone()).await;
+                let result = pipeline.apply(calls.collect(), call_timeout.min(left), place.clone()).await;
                 let failure = match result {
                     Ok(done) => {
                         progress = true;
@@ -86,7 +98,7 @@ impl Work {
                         tokio::time::sleep(wait).await;
                         continue;
                     }
-                    Next::Again(_) => return Err(OutOfTime { last: failure.into_error().or(last) }),
+                    Next::Again(_) | Next::Stop => return Err(OutOfTime { last: failure.into_error().or(last) }),
                     Next::Halve => groups.halve(&group),
                     Next::Leave => {}
                     Next::Fail => {
@@ -110,6 +122,9 @@ impl Work {
 }
 
 fn next(failure: &Failure, events: usize, failures: u32, progress: bool, random: &mut fastrand::Rng) -> Next {
+    if matches!(failure, Failure::Ledger(error) if error.kind == LedgerErrorKind::OtherLedger) {
+        return Next::Stop;
+    }
     let is_suspect = match failure {
         Failure::Panicked => false,
         Failure::Ledger(error) => failures >= SUSPECT_AFTER && may_be_the_events(error.kind),

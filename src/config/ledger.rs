@@ -40,7 +40,7 @@ const SUPABASE_KEY: Setting =
 const ID: Setting = setting(
     "ledger.id",
     "GATEWAY_LEDGER_ID",
-    "Identity that the ledger must have, as `migrate` and `check` print it. The gateway refuses another ledger.",
+    "Identity that the ledger must have, as `migrate` and `check` print it. No program starts on another ledger.",
 );
 const OWNER_URL: Setting = setting(
     "ledger.owner_url",

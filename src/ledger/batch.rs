@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::ids::EventId;
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::outcome::{DROPPED, OutcomeName};
 use crate::revenue::rows::{
     BindingRow, ClaimRow, CustomerRow, Decision, EventFacts, Finding, PaymentLink, RawJson, RevenueRow, SubscriptionRow,
@@ -103,9 +104,28 @@ pub(super) struct Answer {
     reason: Option<String>,
 }
 
+/// What a sender takes the database to be. The database refuses a batch if this is wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Premises<'a> {
+    /// Whether it is in shadow mode.
+    pub(super) shadow: bool,
+    /// Which ledger it is; `None` if any will do.
+    pub(super) ledger: Option<&'a LedgerId>,
+}
+
+impl Premises<'_> {
+    /// The fields of the document that say so, each with a comma after it. Not in shadow mode is what the database assumes.
+    fn fields(self) -> String {
+        let shadow = if self.shadow { "\"shadow\":true," } else { "" };
+        // An identity is of hex digits, which JSON takes as they are.
+        let ledger = self.ledger.map(|ledger| format!("\"ledger\":\"{ledger}\",")).unwrap_or_default();
+        format!("{shadow}{ledger}")
+    }
+}
+
 /// The document of a batch without events. Applying it shows users that wait.
-pub(super) fn empty(shadow: bool) -> String {
-    let mut document = format!("{{\"shadow\":{shadow},\"payloads\":{{}}");
+pub(super) fn empty(premises: Premises<'_>) -> String {
+    let mut document = format!("{{{}\"payloads\":{{}}", premises.fields());
     for table in
         ["events", "claims", "bindings", "subscriptions", "customers", "revenue", "links", "findings", "decisions"]
     {
@@ -239,11 +259,11 @@ impl<'a> Document<'a> {
 }
 
 impl Encoded {
-    /// Marks in the document that its sender is in shadow mode.
-    pub(super) fn in_shadow(mut self, shadow: bool) -> Self {
-        if let Some(document) = self.document.as_mut().filter(|_| shadow) {
+    /// Writes into the document what its sender takes the database to be.
+    pub(super) fn under(mut self, premises: Premises<'_>) -> Self {
+        if let Some(document) = self.document.as_mut() {
             // After the brace that opens the object; the object has other fields, so the comma fits.
-            document.insert_str(1, "\"shadow\":true,");
+            document.insert_str(1, &premises.fields());
         }
         self
     }
@@ -342,8 +362,12 @@ mod tests {
     #[test]
     fn the_empty_document_is_what_no_events_encode_to() {
         let mut document = serde_json::to_value(Document::default()).unwrap();
+        let read = |premises| serde_json::from_str::<Value>(&empty(premises)).unwrap();
+        assert_eq!(read(Premises { shadow: false, ledger: None }), document);
+        let ledger = LedgerId::draw().unwrap();
         document["shadow"] = Value::Bool(true);
-        assert_eq!(serde_json::from_str::<Value>(&empty(true)).unwrap(), document);
+        document["ledger"] = Value::from(ledger.as_str());
+        assert_eq!(read(Premises { shadow: true, ledger: Some(&ledger) }), document);
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub(super) fn not_let_in(error: Error) -> LedgerError {
                 "the server lets no connection in: look at the settings in DATABASE_URL, and at what runs at a login";
             LedgerError { kind: Kind::Unavailable, message: message.to_owned(), ..fault }
         }
-        Kind::Unavailable | Kind::Overload | Kind::Auth | Kind::Schema | Kind::Storage => fault,
+        Kind::Unavailable | Kind::Overload | Kind::Auth | Kind::Schema | Kind::OtherLedger | Kind::Storage => fault,
     }
 }
 

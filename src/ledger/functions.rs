@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use super::audit::{AUDIT_IDS_MAX, Audit, LeaseAnswer, LeaseAsk, SubscriptionFacts, SubscriptionKey, id_list};
-use super::batch::{Answer, empty, encode, parts};
+use super::batch::{Answer, Premises, empty, encode, parts};
 use super::call::Call;
 use super::desk::{
     self, Business, Desk, EventReport, EventWanted, Noted, PersonReport, SubscriptionPage, SubscriptionsWanted, Whom,
@@ -23,6 +23,7 @@ use super::shadow::{OldOwner, REFRESH_USERS, Rehearsed, SHADOW_LINES_MAX, Shadow
 use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, Outcome, Renewal};
 use crate::domain::clock::Timestamp;
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::secret::Secret;
 use crate::ledger::person::{Person, Subject};
 use crate::revenue::verdict::{Plan, Verdict};
@@ -86,6 +87,15 @@ pub struct FunctionLedger<T> {
     pub(super) transport: T,
     /// Whether the sender is in shadow mode. The database refuses batches if it disagrees.
     pub(super) shadow: bool,
+    /// Which ledger the settings say it is. The database refuses batches if it is another one.
+    pub(super) id: Option<LedgerId>,
+}
+
+impl<T> FunctionLedger<T> {
+    /// What this sender takes the database to be, with a batch that is meant for this ledger.
+    fn premises<'a>(&'a self, meant_for: Option<&'a LedgerId>) -> Premises<'a> {
+        Premises { shadow: self.shadow, ledger: meant_for.or(self.id.as_ref()) }
+    }
 }
 
 impl<T: Transport> Ledger for FunctionLedger<T> {
@@ -93,11 +103,16 @@ impl<T: Transport> Ledger for FunctionLedger<T> {
         T::NAME
     }
 
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+    fn apply_for<'a>(
+        &'a self,
+        meant_for: Option<&'a LedgerId>,
+        batch: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
+            let premises = self.premises(meant_for);
             let mut outcomes: BTreeMap<usize, Outcome> = BTreeMap::new();
             for part in parts(batch) {
-                let encoded = encode(T::NAME, part.iter().map(|n| &batch[*n]))?.in_shadow(self.shadow);
+                let encoded = encode(T::NAME, part.iter().map(|n| &batch[*n]))?.under(premises);
                 let answers = match &encoded.document {
                     None => Vec::new(),
                     Some(document) => self.transport.apply(document).await?,
@@ -128,7 +143,7 @@ impl<T: Transport> Ledger for FunctionLedger<T> {
     }
 
     fn upkeep(&self) -> BoxFuture<'_, Result<bool, LedgerError>> {
-        Box::pin(async { Ok(!self.transport.apply(&empty(self.shadow)).await?.is_empty()) })
+        Box::pin(async { Ok(!self.transport.apply(&empty(self.premises(None))).await?.is_empty()) })
     }
 }
 
@@ -283,8 +298,8 @@ impl<T: Transport> Recount for FunctionLedger<T> {
         Box::pin(async move {
             let document = encode(T::NAME, &mending.batch)?.into_document(T::NAME)?;
             let Mending { money, links, contents, .. } = mending;
-            let (batch, shadow) = (document.as_deref(), self.shadow);
-            let request = recount::Request::Mend { money, links, contents, batch, shadow };
+            let (batch, Premises { shadow, ledger }) = (document.as_deref(), self.premises(None));
+            let request = recount::Request::Mend { money, links, contents, batch, shadow, ledger };
             self.transport.recount(&request).await
         })
     }

@@ -9,6 +9,7 @@ use super::call::Call;
 use super::driver::{NAME, closed, fault, no_connection, no_row, no_tls, not_let_in, unconnected, unreadable};
 use super::functions::{Answered, FunctionLedger, Transport};
 use super::{LedgerError, LedgerErrorKind, Renewal};
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::secret::Secret;
 use crate::postgres::{Address, Json, Link, Pool};
 
@@ -26,12 +27,14 @@ pub struct PostgresConfig {
     pub deadline: Duration,
     /// Whether the sender is in shadow mode. The database refuses batches if it disagrees.
     pub shadow: bool,
+    /// Which ledger the settings say it is. The database refuses batches if it is another one.
+    pub id: Option<LedgerId>,
 }
 
 impl PostgresConfig {
     /// With four connections and ten seconds.
     pub fn new(url: Secret) -> Self {
-        Self { url, connections: 4, deadline: Duration::from_secs(10), shadow: false }
+        Self { url, connections: 4, deadline: Duration::from_secs(10), shadow: false, id: None }
     }
 
     /// A probable mistake in the URL, which the driver can still read: an unescaped character of the password moves where
@@ -89,7 +92,7 @@ impl PostgresLedger {
     pub fn new(config: &PostgresConfig) -> Result<Self, LedgerError> {
         let connections = usize::try_from(config.connections).unwrap_or(usize::MAX);
         let pool = Pool::new(config.address()?, connections).map_err(|error| no_tls(&error))?;
-        Ok(Self { transport: Direct { pool, deadline: config.deadline }, shadow: config.shadow })
+        Ok(Self { transport: Direct { pool, deadline: config.deadline }, shadow: config.shadow, id: config.id.clone() })
     }
 
     /// Waits until idle connections are closed. Later calls fail.

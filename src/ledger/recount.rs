@@ -12,6 +12,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{BoxFuture, LedgerError};
+use crate::domain::ledger_id::LedgerId;
 use crate::revenue::rows::{CustomerRow, PaymentLink, RawJson, RevenueRow, SubscriptionRow};
 use crate::revenue::verdict::{Plan, Verdict};
 
@@ -216,6 +217,9 @@ pub(super) enum Request<'a> {
         /// In the form that `public.gateway_apply_batch` takes.
         batch: Option<&'a RawValue>,
         shadow: bool,
+        /// Which ledger the changes are for, if the settings say so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        ledger: Option<&'a LedgerId>,
     },
 }
 

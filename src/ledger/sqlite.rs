@@ -47,6 +47,7 @@ use super::witness::{Testimony, Witness};
 use super::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::domain::clock::Clock;
 use crate::domain::held_files::HeldFiles;
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::private;
 use crate::revenue::verdict::Verdict;
 
@@ -156,11 +157,21 @@ impl Ledger for SqliteLedger {
         true
     }
 
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+    fn apply_for<'a>(
+        &'a self,
+        meant_for: Option<&'a LedgerId>,
+        batch: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
-            let batch = batch.to_vec();
-            let now = self.clock.now();
-            self.call(move |connection| apply::apply(connection, &batch, now)).await
+            let (batch, now) = (batch.to_vec(), self.clock.now());
+            let meant_for = meant_for.cloned();
+            let apply = move |connection: &mut Connection| {
+                if let Some(meant_for) = &meant_for {
+                    witness::refuse_other(connection, meant_for)?;
+                }
+                apply::apply(connection, &batch, now)
+            };
+            self.call(apply).await
         })
     }
 

@@ -48,6 +48,9 @@ const ISOLATION: &str = "GW003";
 /// Code that the gateway's own function raises if sender and database differ about shadow mode.
 const SHADOW: &str = "GW004";
 
+/// Code that the gateway's own function raises for a batch that is meant for another ledger.
+const OTHER_LEDGER: &str = "GW007";
+
 /// Code that the migrations raise for a role that cannot run the gateway.
 const ROLE: &str = "GW006";
 
@@ -71,6 +74,10 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
             Kind::Schema,
             "GATEWAY_MODE and the database differ about shadow mode: `colony-gateway shadow begin` or `shadow end` switches \
              the database",
+        ),
+        OTHER_LEDGER => (
+            Kind::OtherLedger,
+            "behind this address there is another database than before, or than GATEWAY_LEDGER_ID names: correct the address",
         ),
         ROLE => (Kind::Schema, "the role that is to run the gateway is not there, or is the owner's"),
         "23503" | "23505" | "23P01" => (Kind::Rejected, "a constraint that is not the gateway's refuses the row"),
@@ -162,6 +169,7 @@ mod tests {
             ("GW001", Kind::Schema),
             ("GW003", Kind::Schema),
             ("GW004", Kind::Schema),
+            ("GW007", Kind::OtherLedger),
             ("P0001", Kind::Rejected),
             ("XX000", Kind::Storage),
             ("XX001", Kind::Storage),

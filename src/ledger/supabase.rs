@@ -15,6 +15,7 @@ use self::fault::{of_reply, of_transport};
 use super::call::Call;
 use super::functions::{Answered, FunctionLedger, Transport};
 use super::{LedgerError, LedgerErrorKind, Renewal};
+use crate::domain::ledger_id::LedgerId;
 use crate::domain::renewable::Renewable;
 use crate::domain::secret::Secret;
 use crate::outbound::{self, ReadError};
@@ -36,12 +37,14 @@ pub struct SupabaseConfig {
     pub deadline: Duration,
     /// Whether the sender is in shadow mode. The database refuses batches if it disagrees.
     pub shadow: bool,
+    /// Which ledger the settings say it is. The database refuses batches if it is another one.
+    pub id: Option<LedgerId>,
 }
 
 impl SupabaseConfig {
     /// With ten seconds.
     pub fn new(url: impl Into<String>, key: Secret) -> Self {
-        Self { url: url.into(), key, deadline: Duration::from_secs(10), shadow: false }
+        Self { url: url.into(), key, deadline: Duration::from_secs(10), shadow: false, id: None }
     }
 }
 
@@ -64,7 +67,7 @@ impl SupabaseLedger {
             LedgerError::new(NAME, LedgerErrorKind::Unavailable, "no HTTP client can be made").caused_by(error)
         })?;
         let transport = Rest { client, headers: headers(&config.key)?.into(), functions };
-        Ok(Self { transport, shadow: config.shadow })
+        Ok(Self { transport, shadow: config.shadow, id: config.id.clone() })
     }
 }
 

@@ -74,6 +74,7 @@ pub fn may_be_the_events(kind: LedgerErrorKind) -> bool {
         | LedgerErrorKind::Overload
         | LedgerErrorKind::Auth
         | LedgerErrorKind::Schema
+        | LedgerErrorKind::OtherLedger
         | LedgerErrorKind::Rejected
         | LedgerErrorKind::Storage => false,
     }

@@ -181,7 +181,7 @@ metrics! {
     ledger_away: gauge("colony_gateway_ledger_away");
     /// Ledger calls that failed, by kind.
     ledger_errors: counters("colony_gateway_ledger_errors_total", "kind", &[
-        "unavailable", "overload", "timed_out", "conflict", "auth", "schema", "rejected", "storage", "unknown",
+        "unavailable", "overload", "timed_out", "conflict", "auth", "schema", "other_ledger", "rejected", "storage", "unknown",
     ]);
     /// 1 while dispatch is paused because the ledger answers with errors that no rule knows.
     dispatch_paused: gauge("colony_gateway_dispatch_paused");

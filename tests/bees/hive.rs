@@ -22,7 +22,7 @@ use colony_gateway::job::{self, Sender, Terms};
 use colony_gateway::ledger::report::{Attention, FindingLine, FindingsWanted, Reports, Summary};
 use colony_gateway::ledger::sqlite::SqliteLedger;
 use colony_gateway::ledger::witness::{Testimony, Witness};
-use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, Outcome};
+use colony_gateway::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use colony_gateway::lifecycle::{Ending, Readiness, Shutdown, Stop, Supervisor};
 use colony_gateway::pipeline::Pipeline;
 use colony_gateway::revenue::guardian::Guardian;
@@ -125,11 +125,19 @@ impl Ledger for Counting {
         "counting"
     }
 
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+    fn apply_for<'a>(
+        &'a self,
+        meant_for: Option<&'a LedgerId>,
+        batch: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
             if self.holds_next.swap(false, Ordering::SeqCst) {
                 self.held.add_permits(1);
                 self.go.acquire().await.unwrap().forget();
+            }
+            let is = self.witness(&[]).await?.ledger;
+            if meant_for.is_some_and(|meant_for| *meant_for != is) {
+                return Err(LedgerError::new("counting", LedgerErrorKind::OtherLedger, "another one"));
             }
             let outcomes = self.inner.apply(batch).await?;
             let mut applied = self.applied.lock().unwrap();

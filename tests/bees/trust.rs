@@ -142,6 +142,24 @@ async fn bees_notice_that_their_database_was_made_anew_and_do_the_jobs_for_the_n
 }
 
 #[tokio::test]
+async fn a_job_for_the_ledger_that_was_replaced_behind_its_address_is_not_applied_to_the_new_one() {
+    let mut hive = Hive::new().await;
+    let bees = hive.bees(1).await;
+    let first = hive.submit(&["first"]).await;
+    assert_eq!(hive.result(&first).await.counts.applied, 1);
+    // The bee was told no more than that, and another gateway still works with the old one.
+    let old = std::mem::replace(&mut hive.ledger_id, LedgerId::draw().unwrap());
+    hive.ledger.replace(hive.ledger_id.clone());
+    let anew = std::mem::replace(&mut hive.ledger_id, old);
+    let late = hive.spec(&["late"]);
+    hive.ledger_id = anew;
+    assert_rejected(&hive, &bees, late, "other_ledger").await;
+    bees.until_health_says("for another ledger").await;
+    bees.stop().await;
+    hive.assert_applied_once(1).await;
+}
+
+#[tokio::test]
 async fn bees_whose_ledger_is_not_that_of_the_jobs_that_wait_know_it_before_they_take_one() {
     let mut hive = Hive::new().await;
     // Known to the colony from an earlier start.

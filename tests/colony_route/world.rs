@@ -21,6 +21,7 @@ use colony_gateway::domain::backoff::Backoff;
 use colony_gateway::domain::breaker::BreakerSettings;
 use colony_gateway::domain::clock::{Clock, Timestamp};
 use colony_gateway::domain::ids::EndpointName;
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::domain::route::{Route, RouteInForce};
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::inbox::{Counts, Door, EntryState, Inbox, InboxOptions, InboxThreads, NewEntry};
@@ -96,9 +97,13 @@ impl Ledger for Counting {
         "counting"
     }
 
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+    fn apply_for<'a>(
+        &'a self,
+        meant_for: Option<&'a LedgerId>,
+        batch: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
-            let outcomes = self.inner.apply(batch).await?;
+            let outcomes = self.inner.apply_for(meant_for, batch).await?;
             let mut effects = self.effects.lock().unwrap();
             for (verdict, outcome) in batch.iter().zip(&outcomes) {
                 if let (Some(event), false) = (verdict.event(), *outcome == Outcome::Duplicate) {

@@ -1,7 +1,9 @@
 //! The ledger's word, on every store: which ledger it is, and what it has recorded of events.
 
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::domain::outcome::OutcomeName;
 use colony_gateway::ledger::audit::AUDIT_IDS_MAX;
+use colony_gateway::ledger::{LedgerErrorKind, Outcome};
 use colony_gateway::revenue::verdict::Verdict;
 
 use crate::plans::{Planned, event};
@@ -33,6 +35,24 @@ async fn says_what_it_knows(store: &dyn Store) {
 
     asked.splice(0..0, (0..AUDIT_IDS_MAX).map(|number| format!("evt_other_{number}")));
     assert!(witness.witness(&asked).await.unwrap().events.is_empty(), "no more are asked for than may be");
+}
+
+/// A batch reaches the ledger that it is meant for, and nothing of it another one.
+async fn takes_only_what_is_meant_for_it(store: &dyn Store) {
+    let ledger = store.ledger();
+    let ours = ledger.witness(&[]).await.unwrap().ledger;
+    let batch = [Planned::new("evt_meant", "customer.created", 0).customer("cus_1", false).verdict()];
+    let error = ledger.apply_for(Some(&LedgerId::draw().unwrap()), &batch).await.unwrap_err();
+    assert_eq!(error.kind, LedgerErrorKind::OtherLedger, "{error}");
+    assert!(ledger.witness(&["evt_meant".to_owned()]).await.unwrap().events.is_empty());
+    assert_eq!(ledger.apply_for(Some(&ours), &batch).await.unwrap(), [Outcome::Applied]);
+}
+
+#[tokio::test]
+async fn every_store_takes_only_what_is_meant_for_it() {
+    takes_only_what_is_meant_for_it(&Sqlite::new()).await;
+    takes_only_what_is_meant_for_it(&Postgres::direct(Flavour::Plain).await).await;
+    takes_only_what_is_meant_for_it(&Postgres::rest().await).await;
 }
 
 #[tokio::test]

@@ -178,6 +178,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
                 LedgerErrorKind::Schema if error.message.contains("no such database") => {
                     "make the database, or correct its name in DATABASE_URL; then run `colony-gateway migrate`"
                 }
+                LedgerErrorKind::OtherLedger => "correct the address of the ledger, or GATEWAY_LEDGER_ID",
                 LedgerErrorKind::Schema => "run `colony-gateway migrate`, as the role that owns the schema",
                 LedgerErrorKind::Auth => "check the password or key of the ledger, and the rights of its role",
                 LedgerErrorKind::Storage => "mend the disk of the database",

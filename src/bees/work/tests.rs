@@ -32,7 +32,11 @@ impl Ledger for Scripted {
         "scripted"
     }
 
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+    fn apply_for<'a>(
+        &'a self,
+        _meant_for: Option<&'a LedgerId>,
+        batch: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
             if let Some(kind) = self.down.lock().unwrap_or_else(PoisonError::into_inner).pop() {
                 return Err(LedgerError::new("scripted", kind, "as told"));
@@ -81,8 +85,12 @@ fn events(count: usize) -> Vec<Bytes> {
     (0..count).map(|number| Bytes::from(event(number))).collect()
 }
 
+fn ledger() -> LedgerId {
+    LedgerId::draw().unwrap()
+}
+
 async fn run(work: &Work, count: usize, time: Duration) -> Result<Vec<Option<&'static str>>, OutOfTime> {
-    let judged = work.run(&events(count), work.clock.instant() + time, &Place::default()).await?;
+    let judged = work.run(&events(count), ledger(), work.clock.instant() + time, &Place::default()).await?;
     Ok(judged.iter().map(|judged| judged.as_ref().and_then(|judged| judged.end.name())).collect())
 }
 
@@ -91,7 +99,7 @@ const ENOUGH: Duration = Duration::from_mins(1);
 #[tokio::test]
 async fn an_event_that_the_ledger_refuses_fails_alone() {
     let work = work(&[("evt_2", Fault::Reject)], &[]);
-    let judged = work.run(&events(5), work.clock.instant() + ENOUGH, &Place::default()).await.unwrap();
+    let judged = work.run(&events(5), ledger(), work.clock.instant() + ENOUGH, &Place::default()).await.unwrap();
     let outcomes: Vec<_> = judged.into_iter().map(|judged| judged.map(|judged| judged.end)).collect();
     let Some(End::Outcome(Outcome::Failed { code, .. })) = &outcomes[2] else { panic!("{outcomes:?}") };
     assert_eq!(code, "ledger_rejected");
@@ -124,7 +132,14 @@ async fn an_outage_that_outlasts_the_deadline_leaves_the_job_to_another_bee() {
     let work = work(&[], &[LedgerErrorKind::Unavailable; 1000]);
     let out_of_time = run(&work, 2, Duration::from_millis(300)).await.unwrap_err();
     assert_eq!(out_of_time.last.unwrap().kind, LedgerErrorKind::Unavailable);
-    assert!(work.run(&events(1), work.clock.instant(), &Place::default()).await.is_err(), "no time at all");
+    assert!(work.run(&events(1), ledger(), work.clock.instant(), &Place::default()).await.is_err(), "no time at all");
+}
+
+#[tokio::test]
+async fn nothing_is_waited_for_once_the_database_is_another_ledger() {
+    let work = work(&[], &[LedgerErrorKind::OtherLedger]);
+    let out_of_time = run(&work, 2, ENOUGH).await.unwrap_err();
+    assert!(out_of_time.is_elsewhere());
 }
 
 #[tokio::test]

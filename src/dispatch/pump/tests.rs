@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::domain::clock::Timestamp;
 use crate::domain::ids::EndpointName;
+use crate::domain::ledger_id::LedgerId;
 use crate::inbox::{Counts, Door, EntryState, InboxOptions, InboxThreads, NewEntry};
 use crate::ledger::{BoxFuture, Ledger, LedgerError, LedgerErrorKind, Outcome};
 use crate::revenue::guardian::Guardian;
@@ -78,7 +79,11 @@ impl Ledger for Scripted {
         "scripted"
     }
 
-    fn apply<'a>(&'a self, batch: &'a [Verdict]) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
+    fn apply_for<'a>(
+        &'a self,
+        _meant_for: Option<&'a LedgerId>,
+        batch: &'a [Verdict],
+    ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
             let ids: Vec<String> =
                 batch.iter().map(|verdict| verdict.event().unwrap().id.as_str().to_owned()).collect();

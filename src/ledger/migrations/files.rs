@@ -94,6 +94,7 @@ pub const ALL: &[File] = files![
     // For other functions.
     function "columns_of",
     function "is_shadow",
+    function "agree",
     function "millis",
     // Who else may write the public tables, and how they are used.
     function "user_policies",

@@ -31,6 +31,20 @@ pub(super) fn identify(transaction: &Transaction<'_>) -> Result<(), LedgerError>
         .map_err(fault)
 }
 
+/// Refuses a batch that is meant for another ledger. The open file keeps its identity, so this needs no transaction with the batch.
+pub(super) fn refuse_other(connection: &Connection, meant_for: &LedgerId) -> Result<(), LedgerError> {
+    let ours: LedgerId = identity(connection).map_err(fault)?;
+    if ours == *meant_for {
+        return Ok(());
+    }
+    let message = format!("a batch is meant for the ledger {meant_for}, and this one is {ours}");
+    Err(LedgerError::new(NAME, LedgerErrorKind::OtherLedger, message))
+}
+
+fn identity(connection: &Connection) -> rusqlite::Result<LedgerId> {
+    connection.prepare_cached("SELECT id FROM identity")?.query_row([], |row| text(row, 0))
+}
+
 /// A dropped event is done: on every route it is a duplicate.
 const WITNESS: &str = "
     SELECT id, iif(outcome = 'dropped', 'duplicate', outcome), rule, reason FROM events WHERE id = ?1";
@@ -39,7 +53,7 @@ const WITNESS: &str = "
 pub(super) fn witness(connection: &mut Connection, events: &[String]) -> Result<Testimony, LedgerError> {
     let read = |connection: &mut Connection| -> rusqlite::Result<Testimony> {
         let snapshot = connection.transaction()?;
-        let ledger = snapshot.prepare_cached("SELECT id FROM identity")?.query_row([], |row| text(row, 0))?;
+        let ledger = identity(&snapshot)?;
         let mut statement = snapshot.prepare_cached(WITNESS)?;
         let mut recorded = Vec::with_capacity(events.len());
         for id in events.iter().take(AUDIT_IDS_MAX) {
