@@ -32,6 +32,7 @@ mod in_flight;
 pub mod pause;
 mod process_end;
 mod pump;
+mod reasons;
 mod rehearsal;
 mod routing;
 mod settler;

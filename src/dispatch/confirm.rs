@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::process_end::ProcessEnd;
+use super::reasons::with_reason;
 use super::rehearsal::Stage;
 use super::settler::Settler;
 use super::submitter::Submitter;
@@ -220,7 +221,7 @@ impl Confirm {
         let (member, settler) = (self.member.get(), self.settler.clone());
         // The call also asks the ledger, so that a slow ledger holds up only this process.
         self.calls.spawn(async move {
-            let answer = member.process(&process).await;
+            let answer = with_reason(|| member.process(&process)).await;
             settler.routing.called(permit, answer.as_ref().err().filter(|error| error.blames_server()));
             if let Err(error) = &answer
                 && !matches!(error, ClientError::UnknownProcess { .. })

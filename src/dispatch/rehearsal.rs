@@ -8,6 +8,7 @@ use std::time::Duration;
 use colonies::messages::{Process, ProcessState};
 
 use super::in_flight::Say;
+use super::reasons::with_reason;
 use super::routing::Routing;
 use super::submitter::Submitter;
 use crate::domain::breaker::Permit;
@@ -55,7 +56,7 @@ impl Stage {
         loop {
             tokio::time::sleep(self.every).await;
             let member = self.submitter.member.get();
-            if let Ok(process) = member.process(&process).await
+            if let Ok(process) = with_reason(|| member.process(&process)).await
                 && let Some(end) = end_of(&process)
             {
                 return end;

@@ -260,6 +260,20 @@ impl World {
         tokio::time::timeout(PATIENCE, wait).await.expect("the process comes into the state")
     }
 
+    /// Waits until the process has failed and the server has written why, which it does with a later statement.
+    pub async fn failed(&self, process: &Process) -> Process {
+        let wait = async {
+            loop {
+                let now = self.once(process, ProcessState::Failed).await;
+                if !now.errors.is_empty() {
+                    return now;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.expect("a reason is written")
+    }
+
     /// Sends a message as JSON, with its type added.
     pub async fn send(&self, kind: &str, mut message: Value, key: &PrivateKey) -> Raw {
         message["msgtype"] = json!(kind);

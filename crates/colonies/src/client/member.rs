@@ -118,7 +118,7 @@ impl Member {
         self.call(&CloseFailed { processid: process.to_string(), errors }).await.map(|_| ())
     }
 
-    /// Asks for a process.
+    /// Asks for a process. A server with PostgreSQL marks a process as failed a moment before it writes its errors.
     ///
     /// # Errors
     /// [`ClientError::UnknownProcess`] if the server has forgotten it or never knew it; [`ClientError::Malformed`] if it

@@ -59,7 +59,7 @@ pub(crate) async fn spent_retries_fail_the_process(world: World) {
         assert_eq!(bee.take().await.retries, retries);
         world.pass(OVER).await;
     }
-    let failed = world.once(&process, ProcessState::Failed).await;
+    let failed = world.failed(&process).await;
     assert_eq!(failed.errors, ["Maximum execution time limit exceeded"]);
     assert_eq!((failed.retries, failed.isassigned), (1, true));
     assert_refused!(
@@ -111,7 +111,7 @@ pub(crate) async fn a_wait_that_ends_fails_the_process(world: World) {
     let patient = world.user.submit(FunctionSpec { maxwaittime: 0, ..world.job() }).await.unwrap();
     assert_eq!(patient.waitdeadline.0, None);
     world.pass(OVER).await;
-    let failed = world.once(&process, ProcessState::Failed).await;
+    let failed = world.failed(&process).await;
     assert_eq!(failed.errors, ["Maximum waiting time limit exceeded"]);
     assert_eq!((failed.starttime.0, failed.isassigned), (None, false));
     assert_eq!(world.now(&patient).await.state, ProcessState::Waiting);
