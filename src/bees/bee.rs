@@ -261,11 +261,13 @@ impl Bee {
         let end = leased + lease;
         let deadline = end.checked_sub(self.margin.min(lease / MARGIN_PART)).unwrap_or(end);
         let id = process.id();
-        let started = self.bench.clock.instant();
+        let (started, known) = (self.bench.clock.instant(), self.bench.ledger.known());
         let finished = self.bench.run(process, deadline).await;
         let took = self.bench.clock.instant().duration_since(started);
         tracing::debug!(bee = self.name(), process = %id, ?took, "worked");
-        let is_elsewhere = matches!(&finished, Finished::Rejected(JobRejection::Attestation(Rejection::OtherLedger)));
+        let is_for_other = matches!(&finished, Finished::Rejected(JobRejection::Attestation(Rejection::OtherLedger)));
+        // If the bee's own ledger has just changed, the gateway may not know yet, and its next job may be for the new one.
+        let is_elsewhere = is_for_other && self.bench.ledger.known() == known;
         let membership = self.finish(member, &id, finished, end).await;
         self.states.worked(self.number, took);
         if is_elsewhere && membership == Membership::Kept {

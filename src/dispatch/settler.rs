@@ -17,8 +17,9 @@ use crate::domain::clock::Clock;
 use crate::domain::ids::ProcessId;
 use crate::domain::outcome::Returned;
 use crate::inbox::{Concluded, Inbox, InboxError, SubmittedEntry};
+use crate::job::attestation::Rejection;
 use crate::job::completion::Completed;
-use crate::ledger::witness::Identity;
+use crate::ledger::witness::{Identity, Testimony};
 use crate::ledger::{LedgerError, LedgerErrorKind};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
@@ -89,6 +90,10 @@ impl Settler {
     }
 
     async fn try_settle(&self, process: &ProcessId, end: &ProcessEnd) -> Result<Vec<Ended>, NotEnded> {
+        if matches!(end, ProcessEnd::Refused { code, .. } if code == Rejection::OtherLedger.code()) {
+            // If the database was made anew, the next job is for the new one.
+            let _ = self.testify(&[]).await;
+        }
         let entries = self.inbox.entries_of(process.clone()).await?;
         let record = self.record(process_end::claimed(end, &entries)).await.map_err(NotEnded::Ledger)?;
         let now = self.clock.now();
@@ -101,15 +106,19 @@ impl Settler {
         if events.is_empty() {
             return Ok(Record::new());
         }
-        let answer = tokio::time::timeout(TESTIMONY_MAX, self.ledger.testify(&events)).await;
-        let testimony = answer.unwrap_or_else(|_| {
-            let message = format!("no answer within {TESTIMONY_MAX:?}");
-            Err(LedgerError::new("state of record", LedgerErrorKind::TimedOut, message))
-        })?;
+        let testimony = self.testify(&events).await?;
         if self.is_silent.swap(false, Ordering::Relaxed) {
             tracing::info!("the ledger says again which events it knows");
         }
         Ok(testimony.events.into_iter().map(|recorded| (recorded.id.clone(), recorded)).collect())
+    }
+
+    async fn testify(&self, events: &[String]) -> Result<Testimony, LedgerError> {
+        let answer = tokio::time::timeout(TESTIMONY_MAX, self.ledger.testify(events)).await;
+        answer.unwrap_or_else(|_| {
+            let message = format!("no answer within {TESTIMONY_MAX:?}");
+            Err(LedgerError::new("state of record", LedgerErrorKind::TimedOut, message))
+        })
     }
 
     /// Judges the bee that had the process, and the colony, by the end of the process.

@@ -151,12 +151,15 @@ async fn a_job_for_the_ledger_that_was_replaced_behind_its_address_is_not_applie
     let old = std::mem::replace(&mut hive.ledger_id, LedgerId::draw().unwrap());
     hive.ledger.replace(hive.ledger_id.clone());
     let anew = std::mem::replace(&mut hive.ledger_id, old);
-    let late = hive.spec(&["late"]);
+    let (late, later) = (hive.spec(&["late"]), hive.spec(&["later"]));
     hive.ledger_id = anew;
     assert_rejected(&hive, &bees, late, "other_ledger").await;
+    let next = hive.submit(&["next"]).await;
+    assert_eq!(hive.result(&next).await.counts.applied, 1, "a gateway that has noticed is worked for at once");
+    assert_rejected(&hive, &bees, later, "other_ledger").await;
     bees.until_health_says("for another ledger").await;
     bees.stop().await;
-    hive.assert_applied_once(1).await;
+    hive.assert_applied_once(2).await;
 }
 
 #[tokio::test]

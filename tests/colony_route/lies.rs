@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use colony_gateway::domain::ledger_id::LedgerId;
 use colony_gateway::domain::route::Route;
 use colony_gateway::inbox::EntryState;
 
@@ -121,6 +122,28 @@ async fn while_the_ledger_does_not_answer_entries_stay_with_their_process() {
     world.ledger.is_silent.store(false, Ordering::Relaxed);
     gateway.until_settled_in_time(&world).await;
     assert_eq!(gateway.in_force.get(), Route::ColonyOs, "nobody is blamed for it");
+    bees.stop().await;
+    gateway.stop().await;
+    world.assert_applied_once().await;
+}
+
+#[tokio::test]
+async fn once_the_database_was_made_anew_one_job_goes_back_and_the_next_is_for_the_new_one() {
+    let world = World::new().await;
+    let gateway = world.gateway().start();
+    let bees = world.bees(None);
+    gateway.receive_new(&world, 1).await;
+    gateway.until_settled_in_time(&world).await;
+    world.ledger.replace(LedgerId::draw().unwrap());
+    gateway.receive_new(&world, 1).await;
+    gateway.until_metric_in_time(&world, &returned("refused"), 1).await;
+    gateway.until_settled_in_time(&world).await;
+    gateway.until_route_in_time(&world, Route::ColonyOs).await;
+    let before = gateway.metric(SUBMITTED);
+    gateway.receive_new(&world, 1).await;
+    gateway.until_settled_in_time(&world).await;
+    assert_eq!(gateway.metric(SUBMITTED), before + 1);
+    assert_eq!(gateway.metric(&returned("refused")), 1, "bees do it");
     bees.stop().await;
     gateway.stop().await;
     world.assert_applied_once().await;

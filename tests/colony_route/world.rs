@@ -90,6 +90,19 @@ pub(crate) struct Counting {
     pub(crate) is_silent: AtomicBool,
     /// Times that it was asked what it knows.
     pub(crate) questions: AtomicU64,
+    /// What it says that it is; `None` for the truth.
+    replaced_by: Mutex<Option<LedgerId>>,
+}
+
+impl Counting {
+    /// Is another ledger from now on, as after a database was made anew under the same name.
+    pub(crate) fn replace(&self, by: LedgerId) {
+        *self.replaced_by.lock().unwrap() = Some(by);
+    }
+
+    fn identity(&self) -> Option<LedgerId> {
+        self.replaced_by.lock().unwrap().clone()
+    }
 }
 
 impl Ledger for Counting {
@@ -103,7 +116,13 @@ impl Ledger for Counting {
         batch: &'a [Verdict],
     ) -> BoxFuture<'a, Result<Vec<Outcome>, LedgerError>> {
         Box::pin(async move {
-            let outcomes = self.inner.apply_for(meant_for, batch).await?;
+            let outcomes = match (meant_for, self.identity()) {
+                (Some(meant_for), Some(is)) if *meant_for != is => {
+                    return Err(LedgerError::new("counting", LedgerErrorKind::OtherLedger, "another one"));
+                }
+                (_, Some(_)) => self.inner.apply(batch).await?,
+                (meant_for, None) => self.inner.apply_for(meant_for, batch).await?,
+            };
             let mut effects = self.effects.lock().unwrap();
             for (verdict, outcome) in batch.iter().zip(&outcomes) {
                 if let (Some(event), false) = (verdict.event(), *outcome == Outcome::Duplicate) {
@@ -126,7 +145,9 @@ impl Witness for Counting {
             if self.is_silent.load(Ordering::Relaxed) {
                 return Err(LedgerError::new("counting", LedgerErrorKind::Unavailable, "silent"));
             }
-            self.inner.witness(events).await
+            let mut testimony = self.inner.witness(events).await?;
+            testimony.ledger = self.identity().unwrap_or(testimony.ledger);
+            Ok(testimony)
         })
     }
 }
@@ -182,6 +203,7 @@ impl World {
                 effects: Mutex::default(),
                 is_silent: AtomicBool::default(),
                 questions: AtomicU64::default(),
+                replaced_by: Mutex::default(),
             }),
             proxy: Proxy::start(address).await,
             client: client(&server.url()),
