@@ -3,6 +3,7 @@
 mod advice;
 mod attention;
 pub mod bees;
+mod beside_ledger;
 pub mod bind;
 pub mod check;
 pub mod colony;
@@ -26,6 +27,7 @@ pub mod reconcile;
 mod recurring;
 mod rehearse;
 mod reload;
+mod replaced_ledger;
 mod restore;
 mod retention;
 mod route;
@@ -64,8 +66,8 @@ use crate::domain::clock::Clock;
 use crate::domain::ledger_id::LedgerId;
 use crate::domain::route::{Route, RouteInForce};
 use crate::inbox::{Inbox, InboxError, InboxThreads, OpenError};
+use crate::ledger::LedgerErrorKind;
 use crate::ledger::report::StateOfRecord;
-use crate::ledger::{Ledger, LedgerErrorKind};
 use crate::lifecycle::{Ending, Hangups, Inherited, Notifier, Readiness, Shutdown, Stop, Supervisor};
 use crate::notify::SetupError;
 use crate::revenue::guardian::RulesError;
@@ -306,12 +308,8 @@ pub async fn start_on(
         .await
         .map_err(StartError::InboxDatabase)?;
     let access = problems::start(config.http.console_url.as_ref(), &ledger, &context, &mut supervisor, &shutdown).await;
-    let upkeep = housekeeping::ledger_upkeep(Arc::clone(&ledger) as Arc<dyn Ledger>, shutdown.clone());
-    supervisor.start("ledger upkeep", upkeep);
-    retention::start(config, &ledger, &context, &mut supervisor, &shutdown);
-    drops::start(&ledger, &inbox, &mut supervisor, &shutdown);
+    beside_ledger::start(config, &ledger, &context, &mut supervisor, &shutdown);
     index::start(&inbox, &mut supervisor, &shutdown);
-    recurring::start(&ledger, &mut supervisor, &shutdown);
     let reconcile = stripe.clone().map(|api| {
         let parts = (api, inbox.clone(), Arc::clone(&ledger), Arc::clone(&validator));
         reconcile::runner(config, parts, Arc::clone(&metrics), board.clone(), clock)
