@@ -22,4 +22,4 @@ pub mod verdict;
 /// Number of the rules by which events become rows. If a program's number is greater than that of the last recount, it
 /// counts all rows again once. Raise it when stored payloads would give other rows of money, subscriptions or customers
 /// than before.
-pub const RULES: i64 = 3;
+pub const RULES: i64 = 4;

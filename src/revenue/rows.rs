@@ -75,8 +75,8 @@ pub struct Version {
 /// The part of the order that needs no clock: states that Stripe never returns to, and states that never end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// Anything else replaces it: an `incomplete` subscription (Stripe never returns to it), or an amount told by another
-    /// object than the payment itself.
+    /// Anything else replaces it: an `incomplete` subscription (Stripe never returns to it), an authorisation, or an amount
+    /// told by another object than the payment itself.
     Provisional = 0,
     /// The ordinary case: the later moment wins.
     Current = 1,

@@ -23,9 +23,10 @@ impl<'a> Projection<'a> {
                 captured(object)
             };
             // A refund long afterwards says nothing new about the payment, though it may be the first to tell of it. The
-            // same goes for a charge that does not say how much of it was captured.
+            // same goes for a charge that does not say how much of it was captured. An authorisation is not the end: if the
+            // event of the capture does not come, a refund tells of it.
             let tells = matches!(self.event.classic_kind(), "charge.succeeded" | "charge.captured");
-            let told = captured.is_none_or(|captured| captured.told);
+            let told = captured.is_none_or(|captured| captured.told && captured.amount > 0);
             let standing = if tells && told { Standing::Current } else { Standing::Provisional };
             self.payment(&ids, captured, content, standing);
         }
