@@ -83,11 +83,16 @@ followed AS (
     SELECT n.name, n.known AS invoice, 2 AS evidence, least(p.rest, i.room) AS wanted, i.room
     FROM named n JOIN payments p ON p.name = n.name JOIN invoices i ON i.key = n.known
     UNION
-    SELECT h.name, i.key, 1, least(p.rest, i.room), i.room
-    FROM hinted h JOIN payments p ON p.name = h.name
-    JOIN invoices i ON pg_catalog.substr(i.key, 1, 25) = pg_catalog.substr(h.invoice_id, 1, 25)
-        AND (i.key = h.invoice_id OR pg_catalog.length(h.invoice_id) = 25) AND i.currency = p.currency
-        AND (i.customer_id IS NULL OR p.customer_id IS NULL OR i.customer_id = p.customer_id)
+    SELECT f.name, f.key, 1, f.wanted, f.room
+    FROM (
+        -- A hint that fits several invoices names none of them.
+        SELECT h.name, i.key, least(p.rest, i.room) AS wanted, i.room,
+            pg_catalog.count(*) OVER (PARTITION BY h.name, h.invoice_id) AS fitting
+        FROM hinted h JOIN payments p ON p.name = h.name
+        JOIN invoices i ON pg_catalog.substr(i.key, 1, 25) = pg_catalog.substr(h.invoice_id, 1, 25)
+            AND (i.key = h.invoice_id OR pg_catalog.length(h.invoice_id) = 25) AND i.currency = p.currency
+            AND (i.customer_id IS NULL OR p.customer_id IS NULL OR i.customer_id = p.customer_id)
+    ) f WHERE f.fitting = 1
 ),
 -- Better evidence goes first, as far as there is room.
 tells AS MATERIALIZED (

@@ -84,11 +84,15 @@ followed AS (
     SELECT n.name, n.known AS invoice, 2 AS evidence, min(p.rest, i.room) AS wanted, i.room
     FROM named n JOIN payments p ON p.name = n.name JOIN invoices i ON i.key = n.known
     UNION
-    SELECT h.name, i.key, 1, min(p.rest, i.room), i.room
-    FROM hinted h JOIN payments p ON p.name = h.name
-    JOIN invoices i ON substr(i.key, 1, 25) = substr(h.invoice_id, 1, 25)
-        AND (i.key = h.invoice_id OR length(h.invoice_id) = 25) AND i.currency = p.currency
-        AND (i.customer_id IS NULL OR p.customer_id IS NULL OR i.customer_id = p.customer_id)
+    SELECT f.name, f.key, 1, f.wanted, f.room
+    FROM (
+        -- A hint that fits several invoices names none of them.
+        SELECT h.name, i.key, min(p.rest, i.room) AS wanted, i.room, count(*) OVER (PARTITION BY h.name, h.invoice_id) AS fitting
+        FROM hinted h JOIN payments p ON p.name = h.name
+        JOIN invoices i ON substr(i.key, 1, 25) = substr(h.invoice_id, 1, 25)
+            AND (i.key = h.invoice_id OR length(h.invoice_id) = 25) AND i.currency = p.currency
+            AND (i.customer_id IS NULL OR p.customer_id IS NULL OR i.customer_id = p.customer_id)
+    ) f WHERE f.fitting = 1
 ),
 -- The better evidence first, as far as there is room.
 tells AS MATERIALIZED (

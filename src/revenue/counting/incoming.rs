@@ -165,8 +165,10 @@ fn followed<'a>(
             || book.parts.keys().any(|(of, _)| *of == name);
         if !better {
             let hinted = invoices.values().filter(|invoice| hint_names(id, &invoice.row.key));
-            let fits = hinted.filter(|invoice| fits(invoice.row, payment.row));
-            followed.extend(fits.map(|invoice| (invoice.row.key.as_str(), Reverse(evidence), name)));
+            let fitting: Vec<&Invoice<'_>> = hinted.filter(|invoice| fits(invoice.row, payment.row)).collect();
+            if let [invoice] = fitting[..] {
+                followed.insert((invoice.row.key.as_str(), Reverse(evidence), name));
+            }
         }
     }
     followed

@@ -14,7 +14,8 @@
 //! 2. A `payment` row counts with what no known invoice of it tells. `part` rows tell with their amounts, together no more
 //!    than was paid on the invoice; a link of
 //!    [`Evidence::Named`] tells what is left of both, the invoice and the payment; a link of [`Evidence::Hint`] does so
-//!    only where nothing better is known of the payment, and only for an invoice of the same customer and currency.
+//!    only where nothing better is known of the payment, and only for the one invoice of the same customer and currency that
+//!    it fits: a reference that was cut and fits several names none of them.
 //! 3. What is then left of payments and invoices, and belongs to no invoice or payment that is not known yet, is matched: the
 //!    same account, mode, customer, currency and amount, and no gap longer than [`MATCH_WINDOW`] between the times. Of such a
 //!    group as many payments are told as it has invoices, the earliest first, and invoices that say of themselves that they
