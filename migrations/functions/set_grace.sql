@@ -1,7 +1,7 @@
 -- Works out until when late payers have access, by the truth and by the vouched state. The grace lasts `grace_days` from the
--- first late event after the last event that told of another status. If no event tells it, it starts where the content says, or
--- else at the content's own moment. Events that a rule holds tell nothing about the vouched state. Subscriptions without
--- `grace_days` are left alone.
+-- first late event after the last event that told of another status: as its own, or as the one before it. If no event tells
+-- it, it starts where the content says, or else at the content's own moment. Events that a rule holds tell nothing about the
+-- vouched state. Subscriptions without `grace_days` are left alone.
 CREATE OR REPLACE FUNCTION gateway.set_grace(subscriptions text[]) RETURNS void
 LANGUAGE plpgsql
 AS $$
@@ -35,8 +35,9 @@ BEGIN
             SELECT l.is_vouched, l.id, l.grace_days, coalesce((
                     SELECT pg_catalog.min(t.created) FROM told t
                     WHERE t.id = l.id AND t.is_vouched = l.is_vouched AND t.is_late AND NOT EXISTS (
-                        SELECT FROM told f WHERE f.id = l.id AND f.is_vouched = l.is_vouched AND NOT f.is_late
-                          AND (f.created > t.created OR f.created = t.created AND NOT t.has_turned))),
+                        SELECT FROM told f WHERE f.id = l.id AND f.is_vouched = l.is_vouched
+                          AND CASE WHEN f.is_late THEN f.has_turned AND f.created > t.created
+                              ELSE f.created > t.created OR f.created = t.created AND NOT t.has_turned END)),
                 l.late_hint, l.at) AS began
             FROM late l
         ), of_truth AS (

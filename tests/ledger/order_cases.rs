@@ -207,6 +207,17 @@ async fn a_late_payer_keeps_access_for_days_counted_from_the_first_event_of_bein
 }
 
 #[tokio::test]
+async fn grace_starts_anew_where_only_the_next_late_event_tells_that_the_payer_was_not_late() {
+    // The event of the payment in between never came.
+    let events = [told("evt_1", "past_due", Some("active"), 55), told("evt_2", "past_due", Some("active"), 10)];
+    let settings = Settings { grace: "gold=11".parse().unwrap(), ..settings() };
+    let (sqlite, direct, rest) = stores().await;
+    for store in [&sqlite as &dyn Store, &direct, &rest] {
+        play(store, &settings, &events, |end| assert!(end.lines[0].entitles, "{:?}", end.lines)).await;
+    }
+}
+
+#[tokio::test]
 async fn grace_by_the_way_of_collecting_knows_the_name_that_the_field_had_until_2019() {
     let mut event = told("evt_1", "past_due", Some("active"), 20);
     event["api_version"] = json!("2018-11-08");

@@ -229,8 +229,9 @@ fn complete(transaction: &Transaction<'_>, truth: &Truth, id: &str) -> rusqlite:
 }
 
 /// Works out until when a late payer has access, by the truth and by the vouched state. The grace lasts `grace_days` from
-/// the first late event after the last event that told of another status. If no event tells it, it starts where the content
-/// says, or else at the content's own moment. Events that a rule holds tell nothing about the vouched state.
+/// the first late event after the last event that told of another status: as its own, or as the one before it. If no event
+/// tells it, it starts where the content says, or else at the content's own moment. Events that a rule holds tell nothing
+/// about the vouched state.
 pub(super) fn set_grace(transaction: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
     for (table, told) in [("stripe_subscriptions", "1"), ("vouched_subscriptions", "e.outcome <> 'quarantined'")] {
         let limited: bool = transaction
@@ -255,11 +256,13 @@ fn set_grace_of(transaction: &Transaction<'_>, table: &str, told: &str, id: &str
                 FROM events e JOIN {table} s ON s.id = ?1
                 WHERE e.object_id = ?1 AND e.type LIKE 'customer.subscription.%' AND {told}
                   AND e.created <= CAST(substr(s.version, 3, 20) AS INTEGER)
-             ), fine AS (SELECT max(created) AS at FROM told WHERE NOT late)
+             ), fine AS (SELECT max(created) AS at FROM told WHERE NOT late),
+             became AS (SELECT max(created) AS at FROM told WHERE late AND turned)
              UPDATE {table} SET
                 late_since = coalesce(
-                    (SELECT min(t.created) FROM told t, fine f
-                     WHERE t.late AND (f.at IS NULL OR t.created > f.at OR t.created = f.at AND t.turned)),
+                    (SELECT min(t.created) FROM told t, fine f, became b
+                     WHERE t.late AND (f.at IS NULL OR t.created > f.at OR t.created = f.at AND t.turned)
+                       AND (b.at IS NULL OR t.created >= b.at)),
                     late_hint, CAST(substr(version, 3, 20) AS INTEGER))
              WHERE id = ?1"
         ))?
