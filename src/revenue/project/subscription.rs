@@ -59,11 +59,15 @@ fn meaning(status: &str, settings: &Settings) -> Option<Meaning> {
 }
 
 /// The tier of a subscription with the item that gives it: the best over the items. A price with a configured tier decides;
-/// else the metadata of the price, the product or the plan, of the item and of the subscription; else the fallback.
+/// else the metadata of the price, the product or the plan, of the item and of the subscription; else the fallback. An item
+/// with a quantity of zero gives nothing while another one is bought.
 fn tier_of<'a, 'b>(object: Object<'a>, settings: &'b Settings) -> (Option<&'b str>, Option<Item<'a>>) {
     let tiers = &settings.tiers;
     let mut best: (Option<&str>, Option<Item<'_>>) = (None, None);
-    for item in Subscription(object).items() {
+    let items = Subscription(object).items();
+    let is_bought = |item: &Item<'_>| item.quantity() != Some(0);
+    let any_is_bought = items.iter().any(is_bought);
+    for item in items.into_iter().filter(|item| is_bought(item) || !any_is_bought) {
         let by_price = || item.price_id().and_then(|price| tiers.of_price(price));
         let by_metadata = || {
             let places =
