@@ -42,7 +42,7 @@ BEGIN
     END IF;
     IF NOT (SELECT c.relrowsecurity FROM pg_catalog.pg_class c
             WHERE c.oid = 'public.subscriptions'::pg_catalog.regclass) THEN
-        RAISE WARNING 'row level security of public.subscriptions is off: anyone with a key can write it'
+        RAISE NOTICE 'row level security of public.subscriptions is off: anyone with a key can write it'
             USING HINT = 'ALTER TABLE public.subscriptions ENABLE ROW LEVEL SECURITY; the policies are there.';
     END IF;
     DROP POLICY IF EXISTS gateway_read_own ON public.subscriptions;

@@ -5,6 +5,8 @@
 -- This holds up the table's writers, the longer the larger the table is. On a large table it is left for after the transaction
 -- (`gateway.left_to_build`). Until then the gateway works, but searches the whole table. A partitioned table counts as small,
 -- because PostgreSQL cannot build an index of one beside its writers.
+--
+-- Everything works without it, if more slowly. What the table refuses is told and left out, and ends no migration.
 CREATE OR REPLACE FUNCTION gateway.index_subscriptions() RETURNS void
 LANGUAGE plpgsql SET search_path = ''
 AS $$
@@ -22,23 +24,42 @@ BEGIN
         RETURN;
     END IF;
     FOR lacking IN SELECT l.what, l.statement FROM gateway.left_to_build() l WHERE l.statement LIKE '% INDEX %' LOOP
-        -- Two conditions, because tables whose rows belong to a user lack these columns.
-        IF lacking.statement LIKE 'CREATE UNIQUE %' THEN
-            IF EXISTS (SELECT FROM public.subscriptions s WHERE s.subscriber_id = s.creator_id
-                       GROUP BY s.subscriber_id HAVING pg_catalog.count(*) > 1) THEN
-                RAISE WARNING 'public.subscriptions has users with several platform rows'
+        BEGIN
+            EXECUTE pg_catalog.replace(lacking.statement, ' CONCURRENTLY', '');
+            IF lacking.statement LIKE 'CREATE INDEX %' AND lacking.what = 'gateway_subscriptions_platform_row' THEN
+                RAISE WARNING 'no index can keep a user to one platform row in public.subscriptions, as other columns divide it'
+                    USING HINT = 'The gateway makes no second row. Readers that expect one show a user as free who gets one otherwise.';
+            END IF;
+        EXCEPTION
+            WHEN unique_violation THEN
+                RAISE NOTICE 'public.subscriptions has users with several platform rows'
                     USING HINT = 'Readers that expect one row show such a user as free: merge the rows, then call '
                                  'gateway.prepare_subscriptions() again.';
-                CONTINUE;
-            END IF;
-        END IF;
-        EXECUTE pg_catalog.replace(lacking.statement, ' CONCURRENTLY', '');
+            WHEN OTHERS THEN
+                IF SQLSTATE ~ '^(40|53|55|57|58|XX)' THEN
+                    RAISE;
+                END IF;
+                RAISE NOTICE 'the index % of public.subscriptions cannot be built: %', lacking.what, SQLERRM
+                    USING HINT = 'Everything works without it, but the table is searched whole for each user.';
+        END;
     END LOOP;
     IF gateway.names_users() THEN
         -- Triggers of the table are not the gateway's, and may name tables without their schema.
         PERFORM pg_catalog.set_config('search_path', 'pg_catalog, public, extensions, pg_temp', true);
-        UPDATE public.subscriptions SET user_id = subscriber_id
-        WHERE subscriber_id = creator_id AND user_id IS NULL;
+        BEGIN
+            UPDATE public.subscriptions SET user_id = subscriber_id
+            WHERE subscriber_id = creator_id AND user_id IS NULL;
+            -- A trigger that is deferred to the commit would end the migration there.
+            SET CONSTRAINTS ALL IMMEDIATE;
+        EXCEPTION
+            WHEN OTHERS OR assert_failure THEN
+                IF SQLSTATE ~ '^(40|53|55|57|58|XX00[12])' THEN
+                    RAISE;
+                END IF;
+                RAISE WARNING 'public.subscriptions refuses the user_id of its platform rows: %', SQLERRM
+                    USING HINT = 'The gateway writes the user_id along with what it has to show of a user. Readers who filter '
+                                 'on it miss the other rows until a constraint or trigger of the table lets them have it.';
+        END;
     END IF;
 END
 $$;

@@ -7,9 +7,13 @@ use crate::ledger::migrations::{self, Built};
 use crate::ledger::report::LeftToBuild;
 use crate::postgres::Link;
 
-/// Builds it beside the table's writers and reports what became of each part. A part that cannot be built is no error:
+/// Reports what the preparation of the table warned of. Then builds the rest beside the table's writers and reports what became of
+/// each part. A part that cannot be built is no error:
 /// everything works without it, and `check` reports it.
 pub(super) async fn build(out: &mut impl Write, connection: &mut Link) -> anyhow::Result<()> {
+    for warning in connection.take_warnings() {
+        writeln!(out, "note: {warning}")?;
+    }
     let mut told = Vec::new();
     migrations::build(connection, migrations::LOCK_MAX, |left, built| told.push(line(left, built))).await?;
     let mut said = BTreeSet::new();

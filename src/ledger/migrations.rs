@@ -24,7 +24,7 @@ pub use self::standing::{Installed, Standing, Step};
 pub(super) use self::standing::{missing_error, none_ran};
 
 use self::files::{PREPARE, RECORD, RETIRE};
-use self::script::begin;
+use self::script::{BEGIN, begin};
 use self::standing::RunnerRecord;
 use super::driver::{NAME, fault, no_row};
 use super::report::LeftToBuild;
@@ -99,7 +99,7 @@ pub async fn migrate_in_shadow(link: &mut Link) -> Result<Vec<String>, LedgerErr
 /// database that a later release has migrated. A named role may call the entries afterwards in any case.
 pub async fn migrate_to(link: &mut Link, wanted: &Wanted) -> Result<Vec<String>, LedgerError> {
     require_utf8(link).await?;
-    link.run_all("BEGIN").await.map_err(fault)?;
+    link.run_all(BEGIN).await.map_err(fault)?;
     let ran = run_pending(link, wanted).await;
     let end = if ran.is_ok() { "COMMIT" } else { "ROLLBACK" };
     let ended = link.run_all(end).await.map_err(fault);

@@ -28,6 +28,8 @@ pub struct Link {
     /// Whether a call was given up, or failed for a reason other than its statement. The next message may then be its
     /// answer.
     is_spoiled: bool,
+    /// What functions warned of in [`Self::run_all`] and was not taken yet.
+    warnings: Vec<String>,
     /// Whether the server refused a write because it is a standby. A new connection may lead to the server that took its place.
     pub(super) is_demoted: bool,
     /// When it was made.
@@ -69,7 +71,15 @@ impl Link {
     pub(super) async fn connect(address: &Address, tls: &Tls) -> Result<Self, Error> {
         let (client, connection) = address.config().connect(tls.clone()).await?;
         let now = Instant::now();
-        let mut link = Self { client, connection, is_spoiled: false, is_demoted: false, made: now, rested: now };
+        let mut link = Self {
+            client,
+            connection,
+            is_spoiled: false,
+            warnings: Vec::new(),
+            is_demoted: false,
+            made: now,
+            rested: now,
+        };
         link.hear().await?;
         Ok(link)
     }
@@ -103,7 +113,8 @@ impl Link {
         self.is_spoiled = true;
         let Self { client, connection, .. } = self;
         let mut has_warned = false;
-        let rows = drive(connection, client.query_typed(statement, parameters), &mut has_warned).await;
+        let hear = |notice: &DbError| has_warned |= is_doubt(notice);
+        let rows = drive(connection, client.query_typed(statement, parameters), hear).await;
         self.ended(rows).map(|rows| Answer { rows, has_warned })
     }
 
@@ -112,12 +123,24 @@ impl Link {
         Ok(self.run(statement, &[]).await?.rows)
     }
 
-    /// Runs statements without parameters, in one transaction unless they say otherwise. Rows are dropped.
+    /// Runs statements without parameters, in one transaction unless they say otherwise. Rows are dropped; warnings of functions
+    /// are kept for [`Self::take_warnings`].
     pub async fn run_all(&mut self, statements: &str) -> Result<(), Error> {
         self.is_spoiled = true;
-        let Self { client, connection, .. } = self;
-        let done = drive(connection, client.batch_execute(statements), &mut false).await;
+        let Self { client, connection, warnings, .. } = self;
+        let hear = |notice: &DbError| {
+            if notice.parsed_severity() == Some(Severity::Warning) && warnings.len() < WARNINGS_MAX {
+                let hint = notice.hint().map(|hint| format!(". {hint}"));
+                warnings.push(format!("{}{}", notice.message(), hint.unwrap_or_default()));
+            }
+        };
+        let done = drive(connection, client.batch_execute(statements), hear).await;
         self.ended(done)
+    }
+
+    /// What the statements of [`Self::run_all`] warned of since the last call.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// An error that the server reports for a statement leaves the link usable, unless the server takes no writes any more.
@@ -142,6 +165,9 @@ impl Link {
     }
 }
 
+/// Most warnings that are kept.
+const WARNINGS_MAX: usize = 50;
+
 /// Parts of the server that warn at every write, long before it happens, that it will run out of transaction numbers. What they
 /// warn of says nothing about the commit.
 const SHORT_OF_NUMBERS: [&str; 2] = ["GetNewTransactionId", "GetNewMultiXactId"];
@@ -154,11 +180,11 @@ fn is_doubt(notice: &DbError) -> bool {
         && !notice.routine().is_some_and(|routine| SHORT_OF_NUMBERS.contains(&routine))
 }
 
-/// Drives the connection until a call has its answer, and notes whether the server warned meanwhile.
+/// Drives the connection until a call has its answer. `hear` is told what the server says meanwhile.
 async fn drive<T>(
     connection: &mut Connection<Socket, Encrypted<Socket>>,
     call: impl Future<Output = Result<T, Error>>,
-    has_warned: &mut bool,
+    mut hear: impl FnMut(&DbError),
 ) -> Result<T, Error> {
     let mut call = pin!(call);
     loop {
@@ -166,7 +192,7 @@ async fn drive<T>(
             biased;
             message = poll_fn(|cx| connection.poll_message(cx)) => match message {
                 Some(Ok(AsyncMessage::Notice(notice))) => {
-                    *has_warned |= is_doubt(&notice);
+                    hear(&notice);
                     continue;
                 }
                 Some(Ok(_)) => continue,

@@ -13,6 +13,7 @@ use tokio_postgres::types::Type;
 use crate::generations::Generation;
 use crate::plans::Planned;
 use crate::postgres::{Database, Flavour};
+use crate::stores::RUNTIME_ROLE;
 
 const USER: &str = "00000000-0000-4000-8000-000000000001";
 
@@ -186,4 +187,122 @@ async fn nothing_is_built_on_a_table_that_is_not_written() {
     assert_eq!(left(&mut *connect(&database).await).await.unwrap(), []);
     database.run("UPDATE gateway.operation SET shadow = false; UPDATE gateway.projections SET mode = 'off'").await;
     assert_eq!(left(&mut *connect(&database).await).await.unwrap(), []);
+}
+
+/// A table of subscribers and creators that is divided by `divided`.
+fn partitioned(divided: &str) -> String {
+    format!(
+        "CREATE TABLE public.subscriptions (
+             id bigint GENERATED ALWAYS AS IDENTITY, subscriber_id uuid, creator_id uuid, status text, stripe_subscription_id text,
+             created_at timestamptz NOT NULL DEFAULT now()) PARTITION BY {divided};
+         CREATE TABLE public.part PARTITION OF public.subscriptions DEFAULT;
+         INSERT INTO public.subscriptions (subscriber_id, creator_id, status) VALUES ('{USER}', '{USER}', 'expired')"
+    )
+}
+
+#[tokio::test]
+async fn a_table_that_time_divides_is_indexed_without_a_promise_that_it_cannot_keep() {
+    for (divided, unique) in [("RANGE (created_at)", false), ("RANGE (subscriber_id)", true)] {
+        let database = Database::create(Flavour::Plain).await;
+        database.run(&partitioned(divided)).await;
+        let mut connection = connect(&database).await;
+        migrate(&mut connection).await.unwrap();
+        let warned = connection.take_warnings();
+        assert_eq!(
+            warned.iter().filter(|told| told.contains("one platform row")).count(),
+            usize::from(!unique),
+            "{warned:?}"
+        );
+        let found = indexes(&database).await;
+        assert_eq!(found.iter().map(|(name, _)| name).collect::<Vec<_>>(), ALL.iter().collect::<Vec<_>>(), "{divided}");
+        assert_eq!(found[2].1.starts_with("CREATE UNIQUE INDEX "), unique, "{found:?}");
+        assert_eq!(left(&mut connection).await.unwrap(), []);
+        let ledger = PostgresLedger::new(&PostgresConfig::new(Secret::new(database.url()))).unwrap();
+        let paid = Planned::new("evt_1", "x", 0).subscription_user("sub_1", USER).subscription(
+            "sub_1",
+            "cus_1",
+            "active",
+            |_| {},
+        );
+        ledger.apply(&[paid.verdict()]).await.unwrap();
+        let rows = "SELECT user_id::text || ' ' || status FROM public.subscriptions";
+        assert_eq!(database.sessions().values::<String>(rows).await.unwrap(), [format!("{USER} active")]);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_refuses_what_a_migration_would_add_does_not_end_it() {
+    let database = predecessor("").await;
+    database
+        .run(
+            "ALTER TABLE public.subscriptions ADD user_id uuid;
+             CREATE FUNCTION public.no() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RAISE EXCEPTION 'rows are for the app to change'; END $$;
+             CREATE TRIGGER no BEFORE UPDATE ON public.subscriptions FOR EACH ROW EXECUTE FUNCTION public.no()",
+        )
+        .await;
+    let mut connection = connect(&database).await;
+    migrate(&mut connection).await.unwrap();
+    let warned = connection.take_warnings();
+    assert!(warned.iter().any(|told| told.contains("rows are for the app to change")), "{warned:?}");
+    assert_eq!(names(&database).await, ALL);
+}
+
+#[tokio::test]
+async fn a_build_of_a_role_whose_work_is_hidden_is_left_alone() {
+    let database = predecessor(MANY_ROWS).await;
+    migrate(&mut *connect(&database).await).await.unwrap();
+    let url = database.url_as(RUNTIME_ROLE).await;
+    database
+        .run(&format!(
+            "GRANT USAGE ON SCHEMA gateway TO {RUNTIME_ROLE}; GRANT SELECT ON ALL TABLES IN SCHEMA gateway TO {RUNTIME_ROLE};
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA gateway TO {RUNTIME_ROLE}"
+        ))
+        .await;
+    let mut open = database.sessions().begin().await.unwrap();
+    open.execute(WRITE).await.unwrap();
+    let builder = database.clone();
+    let building = tokio::task::JoinSet::from_iter([async move { built(&mut connect(&builder).await).await }]);
+    until_a_build_waits(&database).await;
+    let found = left(&mut *testkit::sql::Session::open(&url).await).await.unwrap();
+    let of_it: Vec<_> = found.iter().filter(|left| left.what == BY_USER).map(|left| &left.statement).collect();
+    assert_eq!(of_it, [&None], "it is being built");
+    open.rollback().await.unwrap();
+    building.join_all().await;
+    assert_eq!(names(&database).await, ALL);
+}
+
+#[tokio::test]
+async fn of_two_builds_at_once_one_gives_up_and_removes_nothing_of_the_other() {
+    let database = predecessor(MANY_ROWS).await;
+    migrate(&mut *connect(&database).await).await.unwrap();
+    let pool = database.sessions();
+    let mut open = pool.begin().await.unwrap();
+    open.execute("SELECT FROM public.subscriptions WHERE subscriber_id = creator_id FOR UPDATE").await.unwrap();
+    // One knows what to build, and waits before it builds an index.
+    let (one, other) = (database.clone(), database.clone());
+    let mut builds = tokio::task::JoinSet::new();
+    builds.spawn(async move {
+        build(&mut *connect(&one).await, Duration::from_secs(1), |_, _| {}).await.unwrap();
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
+                 AND query LIKE ";
+    while pool.value::<i64>(format!("{waits} '%DO $do$%'")).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The other begins to build one meanwhile.
+    builds.spawn(async move {
+        let statement = format!("CREATE INDEX CONCURRENTLY IF NOT EXISTS {BY_USER} ON public.subscriptions (user_id)");
+        connect(&other).await.execute(statement).await.unwrap();
+    });
+    until_a_build_waits(&database).await;
+    while builds.len() == 2 && pool.value::<i64>(format!("{waits} 'DROP INDEX%'")).await.unwrap() == 0 {
+        if let Some(ended) = builds.try_join_next() {
+            ended.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    open.rollback().await.unwrap();
+    builds.join_all().await;
+    assert!(names(&database).await.contains(&BY_USER.to_owned()));
 }

@@ -396,10 +396,18 @@ async fn a_ledger_without_its_migrations_says_which_and_waits_for_them() {
 
 #[tokio::test]
 async fn two_migrations_at_once_do_not_meet() {
-    let database = Database::create(Flavour::Plain).await;
-    let (mut one, mut other) = (connect(&database).await, connect(&database).await);
-    let (one, other) = tokio::join!(migrate(&mut one), migrate(&mut other));
-    assert_eq!(one.unwrap().len() + other.unwrap().len(), ALL.len());
+    for isolation in ["read committed", "serializable"] {
+        let database = Database::create(Flavour::Plain).await;
+        database
+            .run(&format!(
+                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_isolation = ''{isolation}''',
+                     current_database()); END $$"
+            ))
+            .await;
+        let (mut one, mut other) = (connect(&database).await, connect(&database).await);
+        let (one, other) = tokio::join!(migrate(&mut one), migrate(&mut other));
+        assert_eq!(one.unwrap().len() + other.unwrap().len(), ALL.len(), "{isolation}");
+    }
 }
 
 #[tokio::test]

@@ -78,14 +78,22 @@ async fn build_one(link: &mut Link, lock_max: Duration, left: &LeftToBuild) -> B
     let Err(error) = link.run_all(statement).await else { return Built::Done };
     let code = error.code().cloned();
     if statement.starts_with("CREATE ") {
-        // An unfinished index would cost every write. If removing it fails too, the next run replaces it.
-        let leftover = format!("DROP INDEX CONCURRENTLY IF EXISTS public.{}", left.what);
-        drop(link.run_all(&leftover).await);
+        remove_leftover(link, &left.what).await;
     }
     if code == Some(SqlState::UNIQUE_VIOLATION) {
         Built::NotUnique
     } else {
         Built::Failed(failed(error, code.as_ref(), lock_max))
+    }
+}
+
+/// Removes what a failed build began, because an unfinished index costs every write. If that fails too, the next run replaces it. The
+/// database is asked again, because an index of that name may be one that another session builds, or has built in the meantime.
+async fn remove_leftover(link: &mut Link, what: &str) {
+    for leftover in left(link).await.unwrap_or_default().into_iter().filter(|left| left.what == what) {
+        if let Some(statement) = leftover.statement.filter(|statement| statement.starts_with("DROP ")) {
+            drop(link.run_all(&statement).await);
+        }
     }
 }
 

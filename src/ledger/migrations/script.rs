@@ -16,6 +16,9 @@ pub struct Wanted {
     pub runtime_role: Option<RoleName>,
 }
 
+/// The transaction of a run. What another run has committed must be seen once the lock is held, whatever the role's default is.
+pub(super) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
 /// Key of the advisory lock under which one migration runs at a time: "gateway" in ASCII.
 const LOCK: i64 = 0x0067_6174_6577_6179;
 
@@ -71,7 +74,7 @@ pub fn print(wanted: &Wanted) -> String {
     let after = |kind| kind == Kind::Privileges;
     format!(
         "-- The database of colony-gateway {RELEASE}: printed by `colony-gateway migrate --print`. It may run again.\n\n\
-         BEGIN;\n\n{}{}{}{}{}{}{}{}\nCOMMIT;\n",
+         {BEGIN};\n\n{}{}{}{}{}{}{}{}\nCOMMIT;\n",
         begin(wanted),
         texts(before),
         section("what changed is removed", RETIRE),
@@ -105,7 +108,7 @@ mod tests {
     fn what_is_printed_holds_each_file_once_within_one_transaction() {
         let printed = print(&Wanted::default());
         assert!(ALL.iter().all(|file| printed.matches(file.sql).count() == 1));
-        assert_eq!((printed.matches("\nBEGIN;\n").count(), printed.matches("\nCOMMIT;\n").count()), (1, 1));
+        assert_eq!((printed.matches("\nBEGIN ISOLATION").count(), printed.matches("\nCOMMIT;\n").count()), (1, 1));
         assert!(printed.ends_with("\nCOMMIT;\n"));
     }
 }
