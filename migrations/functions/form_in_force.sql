@@ -22,9 +22,14 @@ BEGIN
                 pg_catalog.to_regclass('public.user_profiles')))
         THEN 'pg_catalog, public, extensions, pg_temp' ELSE '''''' END;
     form := ROW(true, present, 'text', gateway.columns_of('public.subscriptions')
-        ?& ARRAY['subscriber_id', 'creator_id', 'stripe_subscription_id'] AND gateway.is_guarded(), NULL, NULL);
+        ?& ARRAY['subscriber_id', 'creator_id', 'stripe_subscription_id'], NULL, NULL);
     BEGIN
+        -- Conditions of policies are read under a lock of their table.
+        form.tells_fans := form.tells_fans AND gateway.is_guarded();
         SELECT * INTO how FROM gateway.shown('{}');
+        IF form.tells_fans THEN
+            PERFORM gateway.fan_subscriptions('{}', '{}');
+        END IF;
         form.id_type := how.id_type;
         body := pg_catalog.concat('#variable_conflict use_column ', E'\n', '-- ', path, E'\nBEGIN\n',
             '$2 := (' || how.tiers || E');\n',
@@ -46,6 +51,7 @@ BEGIN
             END IF;
             form.fault_code := SQLSTATE;
             form.fault := SQLERRM;
+            form.tells_fans := form.tells_fans AND SQLSTATE = '55P03';
     END;
     IF form.fault_code = '55P03' THEN
         -- A lock passes, and no catalogue tells of it: the form is worked out again next time.

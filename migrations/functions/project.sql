@@ -27,14 +27,28 @@ BEGIN
         users := ARRAY(
             SELECT u FROM pg_catalog.unnest(users) u
             UNION
-            SELECT o.user_id FROM gateway.subscription_owners o WHERE o.id = ANY (timed) AND o.user_id IS NOT NULL);
+            SELECT t FROM pg_catalog.unnest(gateway.touched_users(timed)) t);
     END IF;
     IF users <> '{}' THEN
         SELECT coalesce(pg_catalog.array_agg(o.user_id), '{}'), coalesce(pg_catalog.array_agg(o.id), '{}')
         INTO owners, subscriptions FROM gateway.subscriptions_of(users) o;
         form := gateway.form_in_force(gateway.form_stamp());
         IF form.tells_fans THEN
-            others := gateway.fan_subscriptions(owners, subscriptions);
+            BEGIN
+                others := gateway.fan_subscriptions(owners, subscriptions);
+            EXCEPTION
+                WHEN lock_not_available THEN
+                    -- What is the platform's cannot be told without that table. The truth is kept, and looked at again.
+                    UPDATE gateway.stripe_subscriptions s
+                    SET recheck_at = least(s.recheck_at, pg_catalog.now() + interval '1 minute')
+                    WHERE s.id = ANY (ARRAY(
+                        SELECT u FROM pg_catalog.unnest(subscriptions) u
+                        UNION
+                        SELECT a.subscription_id FROM gateway.user_access a
+                        WHERE a.user_id = ANY (users) AND a.subscription_id IS NOT NULL));
+                    PERFORM gateway.wait_for(users || late, 'a public table was locked');
+                    RETURN;
+            END;
         END IF;
         WITH best AS MATERIALIZED (
             SELECT * FROM gateway.best_of_users(owners, subscriptions, others)

@@ -1,6 +1,7 @@
 -- Shows one user whom the tables refuse, without those columns that only add to what a row says and that a constraint refuses. All
--- tables change together or none does. The user waits for what was left out, or for the whole, with the reason.
-CREATE OR REPLACE FUNCTION gateway.show_parts(one text) RETURNS void
+-- tables change together or none does. The user waits for what was left out, or for the whole, with the reason. Returns the code with
+-- which the tables refused the whole, or null.
+CREATE OR REPLACE FUNCTION gateway.show_parts(one text) RETURNS text
 LANGUAGE plpgsql
 AS $$
 DECLARE
@@ -8,6 +9,7 @@ DECLARE
     left_out jsonb := '{}';
     more jsonb;
     told text;
+    code text;
     refused_by text;
     refused_in text;
 BEGIN
@@ -21,18 +23,22 @@ BEGIN
                         '; ' ORDER BY t.key)
                     FROM pg_catalog.jsonb_each(left_out) t));
             END IF;
-            RETURN;
+            RETURN NULL;
         EXCEPTION
             WHEN OTHERS OR assert_failure THEN
-                IF SQLSTATE ~ '^(40|53|57|58|XX00[12])' THEN
+                IF SQLSTATE ~ '^(53|57|58|XX00[12])' THEN
                     RAISE;
                 END IF;
+                code := SQLSTATE;
                 GET STACKED DIAGNOSTICS refused_by = CONSTRAINT_NAME, refused_in = TABLE_NAME;
                 -- The message of a constraint names the user; the code and the message's first words do not.
-                told := coalesce(told, 'refused with ' || SQLSTATE || ': ' || CASE
-                    WHEN SQLSTATE LIKE '23%' THEN 'a constraint of the public tables'
-                    WHEN SQLSTATE = 'GW002' THEN SQLERRM
-                    ELSE 'a trigger or column of the public tables' END);
+                told := coalesce(told, CASE
+                    WHEN SQLSTATE IN ('55P03', '40P01') THEN 'a public table was locked'
+                    ELSE 'refused with ' || SQLSTATE || ': ' || CASE
+                        WHEN SQLSTATE LIKE '23%' THEN 'a constraint of the public tables'
+                        WHEN SQLSTATE = 'GW002' THEN SQLERRM
+                        ELSE 'a trigger or column of the public tables' END
+                    END);
                 SELECT pg_catalog.jsonb_build_object(refused_in, pg_catalog.jsonb_agg(a.attname ORDER BY a.attname)) INTO more
                 FROM pg_catalog.pg_constraint c
                 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
@@ -46,5 +52,6 @@ BEGIN
         FROM pg_catalog.jsonb_object_keys(left_out || more) k;
     END LOOP;
     PERFORM gateway.wait_for(ARRAY[one], told);
+    RETURN code;
 END
 $$;

@@ -18,6 +18,7 @@ mod forms;
 mod indexes;
 mod lives;
 mod migrations;
+mod obstacles;
 mod order_cases;
 mod owner_cases;
 mod readers;
