@@ -15,7 +15,7 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['subscription_tiers', 'subscriptions', 'user_profiles'] LOOP
         columns := gateway.projection(name);
         CONTINUE WHEN columns IS NULL;
-        id_type := coalesce(id_type, columns ->> gateway.user_column(name, columns));
+        id_type := coalesce(id_type, gateway.base_type(columns ->> gateway.user_column(name, columns)));
         columns := columns - ARRAY(SELECT pg_catalog.jsonb_array_elements_text(coalesce(left_out -> name, '[]')));
         IF name = 'user_profiles' THEN
             SELECT p.statements, p.lacking INTO more, missing FROM gateway.shown_user_profiles(columns) p;

@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION gateway.shown_refused(name text, columns jsonb) RETUR
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    id_type text := columns ->> gateway.user_column(name, columns);
+    id_type text := gateway.base_type(columns ->> gateway.user_column(name, columns));
     differs text;
 BEGIN
     IF NOT EXISTS (

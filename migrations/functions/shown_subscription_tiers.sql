@@ -12,6 +12,7 @@ DECLARE
         'current_period_end', 'coalesce(a.current_period_end, a.ended_at, a.current_period_start, a.started_at, a.created, '
                               'pg_catalog.to_timestamp(0))',
         'stripe_customer_id', 'a.customer_id'];
+    id_type text := gateway.base_type(columns ->> 'user_id');
     names text[];
     given text[];
     stamp text := CASE WHEN columns ? 'updated_at' THEN ', updated_at = pg_catalog.now()' END;
@@ -29,7 +30,7 @@ BEGIN
         'WHERE g.projected_status IS NOT NULL AND gateway.fits(x.user_id, %4$L) OFFSET 0) a '
         'ON CONFLICT (stripe_subscription_id) DO UPDATE SET %5$s %6$s WHERE ROW(%7$s) IS DISTINCT FROM ROW(%8$s)',
         (SELECT pg_catalog.string_agg(pg_catalog.quote_ident(n), ', ') FROM pg_catalog.unnest(names) n),
-        pg_catalog.array_to_string(given, ', '), gateway.as_public(columns ->> 'user_id'), columns ->> 'user_id',
+        pg_catalog.array_to_string(given, ', '), gateway.as_public(id_type), id_type,
         (SELECT pg_catalog.string_agg(pg_catalog.format('%1$I = excluded.%1$I', n), ', ') FROM pg_catalog.unnest(names) n),
         stamp,
         (SELECT pg_catalog.string_agg(pg_catalog.format('t.%I', n), ', ') FROM pg_catalog.unnest(names) n),
@@ -48,6 +49,6 @@ BEGIN
         'WHERE s.id = (r.id COLLATE "C") OFFSET 0) '
         'AND (SELECT o.by FROM owned o) ->> r.id IS DISTINCT FROM r.user_id OFFSET 0) a '
         'WHERE t.ctid = a.place AND t.tableoid = a.part',
-        words ->> 'canceled', stamp, gateway.as_public(columns ->> 'user_id'), columns ->> 'user_id')];
+        words ->> 'canceled', stamp, gateway.as_public(id_type), id_type)];
 END
 $$;

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION gateway.shown_subscriptions(columns jsonb, OUT statem
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    id_type text := columns ->> 'subscriber_id';
+    id_type text := gateway.base_type(columns ->> 'subscriber_id');
     words jsonb := gateway.status_words('public.subscriptions', ARRAY['canceled', 'cancelled']);
     status text := gateway.shown_status(words, columns ->> 'status');
     catalogue jsonb := gateway.columns_of('public.subscription_tiers');

@@ -3,7 +3,7 @@ CREATE OR REPLACE FUNCTION gateway.shown_user_profiles(columns jsonb, OUT statem
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    id_type text := columns ->> 'id';
+    id_type text := gateway.base_type(columns ->> 'id');
     wanted text[] := ARRAY['is_premium', 'a.entitles', 'subscription_tier', 'a.tier', 'plan',
                            'CASE WHEN a.entitles THEN ''premium'' ELSE ''free'' END',
                            'stripe_customer_id', 'coalesce(a.customer_id, t.stripe_customer_id)'];

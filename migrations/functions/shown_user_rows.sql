@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION gateway.shown_user_rows(columns jsonb) RETURNS text[]
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    id_type text := columns ->> 'user_id';
+    id_type text := gateway.base_type(columns ->> 'user_id');
     words jsonb := gateway.status_words('public.subscriptions', ARRAY['canceled', 'cancelled']);
     wanted text[] := ARRAY[
         'status', gateway.shown_status(words, columns ->> 'status'), 'tier', 'a.tier',

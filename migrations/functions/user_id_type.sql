@@ -1,9 +1,9 @@
--- The type of user ids here: that of the tables that already exist, else text.
+-- The type of user ids here, with its length: that of the tables that already exist, else text.
 CREATE OR REPLACE FUNCTION gateway.user_id_type() RETURNS text
 LANGUAGE sql STABLE SET search_path = ''
 AS $$
     SELECT coalesce((
-        SELECT pg_catalog.format_type(a.atttypid, NULL)
+        SELECT pg_catalog.format_type(a.atttypid, a.atttypmod)
         FROM (VALUES (1, 'public.subscriptions', 'subscriber_id'), (2, 'public.subscriptions', 'user_id'),
                      (3, 'public.user_profiles', 'id'), (4, 'public.users', 'id'), (5, 'auth.users', 'id')
         ) AS known (rank, relation, attribute)

@@ -2,7 +2,7 @@
 //! everybody else is shown.
 
 use colony_gateway::domain::secret::Secret;
-use colony_gateway::ledger::migrations::migrate_in_shadow;
+use colony_gateway::ledger::migrations::{migrate, migrate_in_shadow, plan};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
 use colony_gateway::ledger::{Ledger as _, Outcome};
 use colony_gateway::revenue::verdict::Verdict;
@@ -154,4 +154,63 @@ async fn in_shadow_mode_a_locked_table_whose_use_is_unknown_keeps_no_event_from_
     session.execute("COMMIT").await.unwrap();
     let truth = "SELECT status FROM gateway.stripe_subscriptions";
     assert_eq!(session.value::<String>(truth).await.unwrap(), "active");
+}
+
+#[tokio::test]
+async fn ids_of_users_fit_every_type_that_can_hold_them_and_no_other() {
+    const UNFIT: &str = "the user's id does not fit the type of the public tables";
+    const LONG: &str = "refused with 22001: a trigger or column of the public tables";
+    let text = ["abcdefgh", "abcdefghij"];
+    for (made, kind, users, last) in [
+        ("SELECT 1", "smallint", ["32767", "32768"], UNFIT),
+        ("SELECT 1", "integer", ["2147483647", "2147483648"], UNFIT),
+        ("SELECT 1", "bigint", ["9223372036854775807", "9223372036854775808"], UNFIT),
+        ("SELECT 1", "numeric", ["12345678901234567890", "x"], UNFIT),
+        ("SELECT 1", "varchar(8)", text, LONG),
+        ("SELECT 1", "char(8)", text, LONG),
+        ("CREATE DOMAIN public.uid AS varchar(8)", "public.uid", text, LONG),
+        ("CREATE DOMAIN public.id AS bigint; CREATE DOMAIN public.uid AS public.id", "public.uid", ["1", "x"], UNFIT),
+        (
+            "CREATE DOMAIN public.uid AS text CHECK (VALUE ~ '^.{8}$')",
+            "public.uid",
+            text,
+            "refused with 23514: a constraint of the public tables",
+        ),
+        ("CREATE EXTENSION citext", "citext", ["abcdefgh", "abc"], "active"),
+    ] {
+        let users: Vec<&str> = users.to_vec();
+        for columns in ["user_id {} NOT NULL", "user_id {}, subscriber_id {}, creator_id {}"] {
+            let columns = columns.replace("{}", kind);
+            let site = Site::of(&format!(
+                "{made}; DROP TABLE public.subscriptions;
+                 CREATE TABLE public.subscriptions ({columns}, stripe_subscription_id text, status text NOT NULL);
+                 CREATE TABLE public.user_profiles (id {kind} PRIMARY KEY, is_premium boolean);
+                 INSERT INTO public.user_profiles VALUES ('{}', false)",
+                users[0]
+            ))
+            .await;
+            site.tell(&users, 1, "active").await;
+            let found = site.says().await;
+            let mut expected = [line(users[0], "active"), line(users[1], last)];
+            if last == "active" {
+                expected[1].1 = "the user has no row in public.user_profiles yet".to_owned();
+            }
+            expected.sort();
+            assert_eq!(found, expected, "{kind}: {columns}");
+            let premium = "SELECT count(*) FROM public.user_profiles WHERE is_premium";
+            assert_eq!(site.0.pool.value::<i64>(premium).await.unwrap(), 1, "{kind}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_table_takes_the_length_of_ids_from_the_old_one() {
+    let database = Database::create(Flavour::Plain).await;
+    database.run("CREATE TABLE public.users (id char(36) PRIMARY KEY)").await;
+    let mut session = database.session().await;
+    migrate(&mut session).await.unwrap();
+    let kind = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute
+                WHERE attrelid = 'public.subscriptions'::regclass AND attname = 'user_id'";
+    assert_eq!(session.value::<String>(kind).await.unwrap(), "character(36)");
+    assert!(plan(&mut session, false).await.unwrap().left.is_empty());
 }

@@ -115,6 +115,7 @@ pub const ALL: &[File] = files![
     function "set_recheck",
     function "best_of_users",
     function "fan_subscriptions",
+    function "base_type",
     function "fits",
     function "as_public",
     function "platform_tier",
