@@ -26,7 +26,12 @@ BEGIN
         CASE WHEN columns ? 'name_fr' THEN ', $3' END,
         CASE WHEN columns ? 'currency' THEN ', $4' END)
     INTO found
-    USING tier, greatest(coalesce(amount, 0) / 100.0, 4.99),
+    USING tier, greatest(coalesce(amount, 0) / CASE
+            -- Stripe does not count these currencies in hundredths.
+            WHEN money IN ('bif', 'clp', 'djf', 'gnf', 'jpy', 'kmf', 'krw', 'mga', 'pyg', 'rwf', 'vnd', 'vuv', 'xaf', 'xof', 'xpf')
+                THEN 1.0
+            WHEN money IN ('bhd', 'jod', 'kwd', 'omr', 'tnd') THEN 1000.0
+            ELSE 100.0 END, 4.99),
         CASE tier WHEN 'silver' THEN 'Argent' WHEN 'gold' THEN 'Or' ELSE pg_catalog.initcap(tier) END,
         pg_catalog.upper(coalesce(money, 'cad'));
     RETURN found;

@@ -241,3 +241,25 @@ async fn a_lock_that_the_form_met_is_forgotten_once_it_is_gone() {
     story.then("SELECT 1", "active").await;
     assert_eq!((story.status().await.as_deref(), story.fault().await), (Some("active"), None));
 }
+
+#[tokio::test]
+async fn a_tier_that_is_made_for_a_catalogue_has_its_price_in_the_units_of_its_currency() {
+    for (currency, amount, price) in [("jpy", 1500, "1500"), ("kwd", 12_500, "12.5"), ("eur", 999, "9.99")] {
+        let store = Postgres::direct(Flavour::Plain).await;
+        let catalogue = "DROP TABLE public.subscriptions;
+            CREATE TABLE public.subscription_tiers (
+                id uuid PRIMARY KEY DEFAULT gen_random_uuid(), creator_id uuid, name text, price numeric, currency text);
+            CREATE TABLE public.subscriptions (
+                subscriber_id uuid, creator_id uuid, tier_id uuid, status text, stripe_subscription_id text)";
+        store.database.run(catalogue).await;
+        let paid = Planned::new("evt_1", "customer.subscription.updated", 1)
+            .subscription_user("sub_1", USER)
+            .subscription("sub_1", "cus_1", "active", |row| {
+                row.tier = Some("gold".to_owned());
+                (row.currency, row.unit_amount) = (Some(currency.to_owned()), Some(amount));
+            });
+        store.ledger().apply(&[paid.verdict()]).await.unwrap();
+        let made = "SELECT trim_scale(price)::text FROM public.subscription_tiers";
+        assert_eq!(store.pool.value::<String>(made).await.unwrap(), price, "{currency}");
+    }
+}
