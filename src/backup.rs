@@ -169,6 +169,19 @@ pub enum BackupError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The copy would fill the disk.
+    #[error(
+        "{directory} has {free} MiB free, and a backup needs {needed} there while it is written: it would fill the disk, and the \
+             gateway could take no webhook. Free space, or grow the disk, then run it again"
+    )]
+    NoRoom {
+        /// The gateway's directory.
+        directory: PathBuf,
+        /// Room that the copy takes and leaves, in MiB.
+        needed: u64,
+        /// Room that there is, in MiB.
+        free: u64,
+    },
     /// The copy took too long.
     #[error(
         "copying {path} took longer than {minutes} minutes and was given up, because the inbox's log grows during \
