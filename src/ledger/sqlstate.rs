@@ -104,7 +104,7 @@ fn exact(code: &str) -> Option<(Kind, &'static str)> {
             Kind::Unknown,
             "a row is too large, or the server takes no writes until a VACUUM has freed transaction numbers: its log says which",
         ),
-        "55P03" => (Kind::Overload, "another batch holds the lock"),
+        "55P03" => (Kind::Overload, "another batch holds the lock, or the app has locked a public table"),
         "57014" => {
             (Kind::TimedOut, "the statement was cancelled: raise the role's statement_timeout or look for locks")
         }

@@ -4,7 +4,9 @@
 use colony_gateway::domain::secret::Secret;
 use colony_gateway::ledger::migrations::{migrate, migrate_in_shadow, plan};
 use colony_gateway::ledger::postgres::{PostgresConfig, PostgresLedger};
-use colony_gateway::ledger::{Ledger as _, Outcome};
+use colony_gateway::ledger::report::Reports as _;
+use colony_gateway::ledger::shadow::Shadow as _;
+use colony_gateway::ledger::{Ledger as _, LedgerErrorKind, Outcome};
 use colony_gateway::revenue::verdict::Verdict;
 
 use crate::generations::Generation;
@@ -154,6 +156,21 @@ async fn in_shadow_mode_a_locked_table_whose_use_is_unknown_keeps_no_event_from_
     session.execute("COMMIT").await.unwrap();
     let truth = "SELECT status FROM gateway.stripe_subscriptions";
     assert_eq!(session.value::<String>(truth).await.unwrap(), "active");
+}
+
+#[tokio::test]
+async fn a_question_about_a_locked_table_waits_in_the_database_no_longer_than_its_asker() {
+    let database = Database::create(Flavour::Supabase).await;
+    database.run(&Generation::Third.tables()).await;
+    let mut session = database.session().await;
+    migrate_in_shadow(&mut session).await.unwrap();
+    let config = PostgresConfig { shadow: true, ..PostgresConfig::new(Secret::new(database.url())) };
+    let shadow = PostgresLedger::new(&config).unwrap();
+    session.execute("BEGIN; LOCK TABLE public.subscriptions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    assert_eq!(shadow.attention(1).await.unwrap_err().kind, LedgerErrorKind::Overload);
+    assert_eq!(shadow.shadow_report(1).await.unwrap_err().kind, LedgerErrorKind::Overload);
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    assert_eq!(session.value::<i64>(waits).await.unwrap(), 0);
 }
 
 #[tokio::test]
