@@ -16,7 +16,7 @@ use super::check::keys;
 use crate::config::{Config, ConsoleUrl, NotifyConfig, WatchedFile};
 use crate::dispatch::Context;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::counted::counted;
+use crate::domain::counted::{counted, lasting};
 use crate::inbox::{Inbox, ProblemGroup, StateName};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::notify::{
@@ -267,7 +267,7 @@ impl Watch {
         let is_old = self.settings.backlog.is_some_and(|limit| age > limit);
         is_old.then(|| {
             let standing = Standing {
-                title: format!("entries wait for more than {}", counted(age.as_secs() / 60, "minute", "minutes")),
+                title: format!("entries wait for more than {}", lasting(age)),
                 detail: format!(
                     "{} way. Nothing is lost; access comes late.",
                     counted(waiting, "entry is on its", "entries are on their")
@@ -287,7 +287,7 @@ impl Watch {
         let silent = now.since(last);
         let standing = || {
             Standing {
-            title: format!("no webhook for {}", counted(silent.as_secs() / 3600, "hour", "hours")),
+            title: format!("no webhook for {}", lasting(silent)),
             detail: format!("The last event came at {}.", Timestamp::from_seconds(last.seconds())),
             action: "Look at the endpoint in Stripe's dashboard (`colony-gateway check` asks for it), and at the proxy before the \
                      gateway. `colony-gateway reconcile` fetches what was missed."

@@ -1,9 +1,11 @@
 //! Charts. The server draws them, so that they need no script and follow the theme, and adds a sentence and a table.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::html::Prose;
 use super::series::{Column, Point};
+use crate::domain::counted::lasting;
 
 /// Size of the drawing, in its own units.
 const WIDTH: f32 = 720.0;
@@ -177,9 +179,7 @@ fn rows(plan: &Plan, columns: &[Vec<Option<f32>>], step: f64) -> Vec<Row> {
         let seconds = (length - end) as f64 * step;
         let ago = match seconds {
             0.0..60.0 => "now".to_owned(),
-            ..7200.0 => format!("{:.0} min ago", seconds / 60.0),
-            ..172_800.0 => format!("{:.0} h ago", seconds / 3600.0),
-            _ => format!("{:.0} days ago", seconds / 86_400.0),
+            _ => format!("{} ago", lasting(Duration::from_secs_f64(seconds))),
         };
         Row { ago, values: columns.iter().map(text).collect() }
     };

@@ -1,5 +1,7 @@
 //! The first page: how the gateway is, in a word, in numbers, in charts and part by part.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
@@ -16,6 +18,7 @@ use super::html::{Count, Moment, Page, Prose};
 use super::live::{Live, shown};
 use super::series::{Column, Point, SPANS, Span};
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::lasting;
 use crate::door::Problem;
 use crate::inbox::{Counts, Selection};
 use crate::telemetry::health::{Component, Level};
@@ -238,9 +241,8 @@ fn tiles(console: &Console, counts: &Counts, recent: &[Option<Point>]) -> Vec<Ti
 fn age(seconds: u64) -> String {
     match seconds {
         0..10 => "seconds".to_owned(),
-        10..120 => format!("{} s", seconds / 10 * 10),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
+        10..120 => lasting(Duration::from_secs(seconds / 10 * 10)),
+        _ => lasting(Duration::from_secs(seconds)),
     }
 }
 

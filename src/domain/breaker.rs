@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::clock::{Clock, Timestamp};
+use super::counted::lasting;
 use super::named::named;
 
 /// When a breaker opens, and for how long.
@@ -36,7 +37,7 @@ named! {
 
 /// The breaker lets no call through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the circuit breaker is open for another {retry_after:?}")]
+#[error("the circuit breaker is open for another {}", lasting(*retry_after))]
 pub struct BreakerOpen {
     /// When to ask again. Zero while another probe is under way.
     pub retry_after: Duration,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::matter::{Matter, MatterKind, Standing};
 use super::message::{Message, News, id};
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::lasting;
 
 /// Most matters that are followed. Others wait until some are over.
 const MATTERS_MAX: usize = 1000;
@@ -104,8 +105,7 @@ impl Tracker {
             if now.since(gone) < after {
                 return true;
             }
-            let lasted = gone.since(followed.since).as_secs();
-            let lasted = if lasted < 120 { format!("{lasted} s") } else { format!("{} minutes", lasted / 60) };
+            let lasted = lasting(gone.since(followed.since));
             let standing = Standing {
                 title: followed.title.clone(),
                 detail: format!("It is over. It lasted {lasted}, since {}.", seconds(followed.since)),

@@ -12,7 +12,7 @@ use crate::bees::heartbeat;
 use crate::config::{ColonyConfig, Config};
 use crate::domain::causes::chain;
 use crate::domain::clock::{Clock, Timestamp};
-use crate::domain::counted::counted;
+use crate::domain::counted::{counted, lasting};
 use crate::domain::secret::Secret;
 
 /// An executor that asked for work within this time is at work. It is longer than the longest poll.
@@ -200,8 +200,9 @@ async fn hearts(config: &Config, names: &[String]) -> Diagnosis {
         Ok(found) => {
             let silent: Vec<&str> =
                 found.iter().filter(|found| found.age.is_none()).map(|found| found.executor.as_str()).collect();
-            let oldest = found.iter().filter_map(|found| found.age).max().unwrap_or_default().as_secs();
-            let detail = format!("Redis answers, {} heartbeats, the oldest {oldest} s old", found.len() - silent.len());
+            let oldest = found.iter().filter_map(|found| found.age).max().unwrap_or_default();
+            let (beats, oldest) = (found.len() - silent.len(), lasting(oldest));
+            let detail = format!("Redis answers, {beats} heartbeats, the oldest {oldest} old");
             if silent.is_empty() {
                 Diagnosis::ok(NAME, detail)
             } else {

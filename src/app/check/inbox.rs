@@ -8,7 +8,7 @@ use crate::app::former::{self, LeftSpill};
 use crate::config::Config;
 use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
-use crate::domain::counted::counted;
+use crate::domain::counted::{counted, lasting};
 use crate::inbox::{Counts, DatabaseReport, FILE_NAME, Inbox, counts_in};
 
 const NAME: &str = "inbox database";
@@ -117,7 +117,7 @@ pub(super) fn former(config: &Config) -> Option<Diagnosis> {
 }
 
 pub(super) fn judge(backlog: u64, oldest: Option<Duration>, dead: u64, quarantined: u64) -> Diagnosis {
-    let age = oldest.map(|oldest| format!(", the oldest {} s old", oldest.as_secs())).unwrap_or_default();
+    let age = oldest.map(|oldest| format!(", the oldest {} old", lasting(oldest))).unwrap_or_default();
     let detail = format!("{backlog} on their way{age}, {dead} dead, {quarantined} in quarantine");
     if dead + quarantined > 0 {
         let action = "`colony-gateway inbox problems` says why, and what to do";

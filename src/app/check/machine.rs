@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc2822;
 use super::Diagnosis;
 use crate::config::Config;
 use crate::domain::clock::{Clock, Timestamp};
+use crate::domain::counted::lasting;
 use crate::domain::{disk, private};
 use crate::outbound;
 
@@ -81,7 +82,7 @@ pub(super) async fn clock(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
         let Some(theirs) = date_at(&place).await else { continue };
         let ours = clock.now();
         let skew = ours.since(theirs).max(theirs.since(ours));
-        let detail = format!("{} s from that of {place}", skew.as_secs());
+        let detail = format!("{} from that of {place}", lasting(skew));
         let action = "set the clock (NTP): signatures and attestations are refused when it is off by minutes";
         return vec![match skew {
             skew if skew > Duration::from_mins(4) => Diagnosis::down(NAME, detail, action),

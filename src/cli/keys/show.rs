@@ -3,11 +3,11 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use super::file_of;
 use crate::config::{Config, Sources};
 use crate::domain::clock::Clock;
+use crate::domain::counted::lasting;
 use crate::job::attestation::PublicKey;
 use crate::job::keys::files::{self, KeyFileError};
 use crate::job::keys::{KeyPair, Role};
@@ -112,7 +112,7 @@ fn given(config: &Config, clock: &Clock) -> String {
         };
     };
     let written = file.mark.and_then(|mark| mark.written);
-    let age = written.map(|written| format!(", {}", age(clock.now().since(written)))).unwrap_or_default();
+    let age = written.map(|written| format!(", {} old", lasting(clock.now().since(written)))).unwrap_or_default();
     format!("{}{age}", file.path.display())
 }
 
@@ -123,7 +123,7 @@ fn of_file(role: Role, path: &Path, clock: &Clock) -> anyhow::Result<Option<(Key
     };
     let pair = KeyPair::read(role, &file.secret)?;
     let mut notes = vec![path.display().to_string()];
-    notes.extend(file.age(clock.now()).map(age));
+    notes.extend(file.age(clock.now()).map(|age| format!("{} old", lasting(age))));
     if file.exposed {
         notes.push("WARNING: others can read this file (chmod 600)".to_owned());
     }
@@ -138,15 +138,4 @@ fn line(out: &mut impl std::io::Write, pair: &KeyPair, mut notes: Vec<String>) -
         notes.push("WARNING: everybody has this key, it is in the examples of Colonies".to_owned());
     }
     writeln!(out, "{:<12} {}  {}", pair.role.as_str(), pair.public, notes.join(", "))
-}
-
-/// An age in its largest unit.
-fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    match seconds {
-        0..60 => "less than a minute old".to_owned(),
-        60..3600 => format!("{} min old", seconds / 60),
-        3600..86_400 => format!("{} h old", seconds / 3600),
-        _ => format!("{} d old", seconds / 86_400),
-    }
 }

@@ -12,6 +12,7 @@ use super::key::{NONCE_BYTES, PublicKey};
 use super::replay::ReplayGuard;
 use super::{ALGORITHM, Attestation};
 use crate::domain::clock::Timestamp;
+use crate::domain::counted::lasting;
 use crate::domain::ids::ProcessId;
 use crate::domain::renewable::Renewable;
 
@@ -232,13 +233,13 @@ pub enum Rejection {
     #[error("the attestation's signature does not fit the job")]
     Signature,
     /// It was made too long ago.
-    #[error("the attestation is {} s old", age.as_secs())]
+    #[error("the attestation is {} old", lasting(*age))]
     TooOld {
         /// Its age.
         age: Duration,
     },
     /// It was made later than clocks may differ.
-    #[error("the attestation lies {} s in the future; compare the clocks", ahead.as_secs())]
+    #[error("the attestation lies {} in the future; compare the clocks", lasting(*ahead))]
     FromTheFuture {
         /// How far in the future.
         ahead: Duration,

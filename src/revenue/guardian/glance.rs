@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Surroundings;
 use super::builtin::BuiltinRule;
 use super::injection::{self, Kind};
+use crate::domain::counted::lasting;
 use crate::domain::limits::WEBHOOK_BODY_BYTES_MAX;
 use crate::stripe::event::{Event, Family};
 use crate::stripe::invoice::Invoice;
@@ -159,11 +160,11 @@ impl<'a> Glance<'a> {
         let (now, created) = (self.surroundings.now, self.event.created);
         let future = Duration::from_secs(self.bounds.future_seconds.into());
         if created > now.plus(future) {
-            return Some(format!("the event is {} s from the future", created.since(now).as_secs()));
+            return Some(format!("the event is {} from the future", lasting(created.since(now))));
         }
         let past = Duration::from_secs(u64::from(self.bounds.past_days) * 24 * 60 * 60);
         let old = created < now.minus(past);
-        old.then(|| format!("the event is {} days old", now.since(created).as_secs() / (24 * 60 * 60)))
+        old.then(|| format!("the event is {} old", lasting(now.since(created))))
     }
 
     fn subscription(&self) -> Option<Subscription<'a>> {
