@@ -13,7 +13,7 @@ use crate::dispatch::Context;
 use crate::domain::clock::Clock;
 use crate::domain::counted::counted;
 use crate::inbox::{AlertGroup, Inbox};
-use crate::ledger::report::{Attention, Reason, StateOfRecord};
+use crate::ledger::report::{Attention, REPORT_LINES_MAX, Reason, StateOfRecord};
 use crate::lifecycle::{Shutdown, Supervisor};
 use crate::notify::{Matter, MatterKind, Standing};
 use crate::revenue::rows::Severity;
@@ -27,6 +27,9 @@ const COMPONENT: &str = "access";
 /// Subject of the alert about users whom the public tables do not show.
 const NOT_SHOWN: &str = "not_shown";
 
+/// The matter of all subscriptions that no message names.
+const MORE: &str = "more";
+
 /// Shortest wait between two looks.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -37,7 +40,11 @@ const SHARE: u32 = 100;
 pub(super) const NAMED_MAX: u32 = 3;
 
 /// How many subscriptions messages name one by one; the others are counted.
-const TOLD_MAX: u32 = 100;
+const TOLD_MAX: usize = 100;
+
+/// How many subscriptions a look asks for. A subscription of which people were told is over only if it is not among all of them, so a
+/// look asks for far more than messages name.
+const LOOKED_AT_MAX: u32 = REPORT_LINES_MAX;
 
 /// What the ledger last reported, for messages to people; `None` while it does not answer.
 #[derive(Clone, Debug, Default)]
@@ -48,15 +55,35 @@ impl Latest {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = attention;
     }
 
-    /// The open matters, one per subscription: each gets its own message. `None` if they are not known.
-    pub(super) fn matters(&self) -> Option<BTreeMap<Matter, Standing>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(matters)
+    /// The open matters, one per subscription: each gets its own message. `followed` are the subscriptions that messages name
+    /// already. `None` if they are not known.
+    pub(super) fn matters(&self, followed: &BTreeSet<String>) -> Option<Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|attention| matters(attention, followed))
     }
 }
 
-fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
+/// What is open.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) matters: BTreeMap<Matter, Standing>,
+    /// Whether these are all. If they are not, one that is missing may still be open.
+    pub(super) is_whole: bool,
+}
+
+fn matters(attention: &Attention, followed: &BTreeSet<String>) -> Open {
+    let all: u64 = attention.reasons.values().sum();
+    let is_whole = all <= attention.unowned.len() as u64;
+    // One that messages name keeps its place, because others that come before it do not end it.
+    let (known, others): (Vec<_>, Vec<_>) = attention.unowned.iter().partition(|one| followed.contains(&one.id));
+    let taken = if is_whole {
+        known.len()
+    } else {
+        followed.iter().filter(|key| ![MORE, NOT_SHOWN].contains(&key.as_str())).count()
+    };
+    let free = TOLD_MAX.saturating_sub(taken);
+    let named: Vec<_> = known.into_iter().chain(others.into_iter().take(free)).collect();
     let mut open = BTreeMap::new();
-    for one in &attention.unowned {
+    for one in &named {
         let standing = Standing {
             title: format!("{} is paid for and gives no user access ({})", one.id, one.reason),
             detail: format!("It is a subscription of {}.", one.customer_id.as_deref().unwrap_or("no customer")),
@@ -64,15 +91,14 @@ fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
         };
         open.insert(Matter::new(MatterKind::Access, &one.id), standing);
     }
-    let all: u64 = attention.reasons.values().sum();
-    let rest = all.saturating_sub(attention.unowned.len() as u64);
+    let rest = all.saturating_sub(named.len().max(taken) as u64);
     if rest > 0 {
         let standing = Standing {
             title: "many more subscriptions are paid for and give no user access".to_owned(),
             detail: format!("Subscriptions that no message names: {rest}."),
             action: "`colony-gateway inbox problems` lists them, and says what to do.".to_owned(),
         };
-        open.insert(Matter::new(MatterKind::Access, "more"), standing);
+        open.insert(Matter::new(MatterKind::Access, MORE), standing);
     }
     if let Some(said) = not_shown(attention) {
         let standing = Standing {
@@ -82,7 +108,7 @@ fn matters(attention: &Attention) -> BTreeMap<Matter, Standing> {
         };
         open.insert(Matter::new(MatterKind::Access, NOT_SHOWN), standing);
     }
-    open
+    Open { matters: open, is_whole }
 }
 
 /// Watches the ledger.
@@ -125,7 +151,7 @@ impl Watch {
                 () = shutdown.draining() => return Ok(()),
             }
             let started = self.clock.instant();
-            if let Ok(attention) = self.ledger.attention(TOLD_MAX).await {
+            if let Ok(attention) = self.ledger.attention(LOOKED_AT_MAX).await {
                 self.say(open.as_ref(), &attention).await;
                 self.publish(&attention);
                 self.latest.set(Some(attention.clone()));
@@ -254,9 +280,11 @@ fn say(before: &Attention, now: &Attention, to_say: &BTreeSet<String>, console: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::Timestamp;
     use crate::ledger::report::NotShown;
     use crate::ledger::report::Unowned;
     use crate::ledger::shadow::Waiting;
+    use crate::notify::{News, Tracker};
 
     #[test]
     fn the_board_names_subscription_and_customer_and_counts_the_rest() {
@@ -275,6 +303,58 @@ mod tests {
         let (level, detail) = tell(&Attention { unowned: vec![unowned], reasons, ..Attention::default() });
         assert_eq!(level, Level::Degraded);
         assert!(detail.contains("sub_1 of cus_1 (unnamed) and 3 more"), "{detail}");
+    }
+
+    fn unnamed(id: String) -> Unowned {
+        Unowned {
+            id,
+            customer_id: None,
+            account: None,
+            livemode: true,
+            status: "active".to_owned(),
+            tier: None,
+            user_id: None,
+            reason: Reason::Unnamed,
+        }
+    }
+
+    #[test]
+    fn a_subscription_that_others_come_before_is_not_over() {
+        let after = Duration::from_mins(1);
+        let mut tracker = Tracker::new(after, Vec::new());
+        let at = |minutes: i64| Timestamp::from_seconds(1_800_000_000 + minutes * 60);
+        let look = |tracker: &mut Tracker, ids: std::ops::Range<usize>, all: u64, minutes| {
+            let unowned = ids.map(|id| unnamed(format!("sub_{id:04}"))).collect();
+            let reasons = BTreeMap::from([(Reason::Unnamed, all)]);
+            let open =
+                matters(&Attention { unowned, reasons, ..Attention::default() }, &tracker.followed(MatterKind::Access));
+            let unknown: &[MatterKind] = if open.is_whole { &[] } else { &[MatterKind::Access] };
+            let news = tracker.look(&open.matters, unknown, at(minutes));
+            news.into_iter().map(|message| (message.news, message.title)).collect::<Vec<_>>()
+        };
+        look(&mut tracker, 500..700, 200, 0);
+        assert_eq!(
+            look(&mut tracker, 500..700, 200, 1).len(),
+            TOLD_MAX + 1,
+            "one a subscription, and one for the rest"
+        );
+        for minutes in 2..9 {
+            let before = look(&mut tracker, 400..700, 300, minutes);
+            assert_eq!(
+                before,
+                [],
+                "a hundred that come before end no other, and are not named as long as these are open"
+            );
+        }
+        let named: u64 = 400;
+        assert_eq!(look(&mut tracker, 400..500, named, 10), [], "those that are not among the first may be open");
+        assert_eq!(look(&mut tracker, 400..500, named, 20), []);
+        look(&mut tracker, 400..699, 299, 30);
+        look(&mut tracker, 400..699, 299, 40);
+        look(&mut tracker, 400..599, 199, 50);
+        let over = look(&mut tracker, 400..599, 199, 60);
+        let over: Vec<_> = over.into_iter().filter(|(news, _)| *news == News::Resolved).collect();
+        assert!(over.len() == 1 && over[0].1.starts_with("sub_0599 "), "{over:?}");
     }
 
     #[test]

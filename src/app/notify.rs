@@ -72,6 +72,7 @@ pub(super) fn start(
         file,
         started: context.instruments.clock.now(),
         problems: BTreeMap::new(),
+        problems_are_whole: true,
         commits: None,
         keys: BTreeMap::new(),
         unsaved: false,
@@ -147,6 +148,8 @@ struct Watch {
     started: Timestamp,
     /// The entries that wait for a person, as of `commits`.
     problems: BTreeMap<Matter, Standing>,
+    /// Whether these are all.
+    problems_are_whole: bool,
     commits: Option<u64>,
     keys: BTreeMap<Matter, Standing>,
     /// Whether the file lags behind what people were told.
@@ -176,15 +179,18 @@ impl Watch {
         let now = self.clock.now();
         let mut unknown = Vec::new();
         let mut open = self.components();
-        if self.look_at_problems().await {
-            open.extend(self.problems.clone());
-        } else {
+        let problems_are_whole = self.look_at_problems().await;
+        if problems_are_whole != Some(true) {
             unknown.push(MatterKind::Problem);
         }
-        match self.access.matters() {
-            Some(matters) => open.extend(matters),
-            None => unknown.push(MatterKind::Access),
+        if problems_are_whole.is_some() {
+            open.extend(self.problems.clone());
         }
+        let access = self.access.matters(&self.tracker.followed(MatterKind::Access));
+        if !access.as_ref().is_some_and(|access| access.is_whole) {
+            unknown.push(MatterKind::Access);
+        }
+        open.extend(access.map(|access| access.matters).unwrap_or_default());
         match self.inbox.counts().await {
             Ok(counts) => open.extend(self.backlog(counts.oldest, counts.backlog(), now)),
             Err(_) => unknown.push(MatterKind::Backlog),
@@ -214,14 +220,16 @@ impl Watch {
         }
     }
 
-    /// Updates what waits for a person. Returns false if the inbox does not answer.
-    async fn look_at_problems(&mut self) -> bool {
+    /// Updates what waits for a person. Returns whether that is all: of very many groups the inbox lists only the largest, and
+    /// one that is not listed may still be open. `None` if the inbox does not answer.
+    async fn look_at_problems(&mut self) -> Option<bool> {
         let commits = self.inbox.stats().commits();
         // In a shared inbox, other gateways write too.
         if self.commits == Some(commits) && !self.inbox.is_shared() {
-            return true;
+            return Some(self.problems_are_whole);
         }
-        let Ok(problems) = self.inbox.problems().await else { return false };
+        let problems = self.inbox.problems().await.ok()?;
+        self.problems_are_whole = problems.are_whole();
         self.problems = problems
             .groups
             .iter()
@@ -230,7 +238,7 @@ impl Watch {
             })
             .collect();
         self.commits = Some(commits);
-        true
+        Some(self.problems_are_whole)
     }
 
     /// Components with trouble. The inbox is not one on the board.

@@ -42,6 +42,13 @@ pub struct Problems {
     pub groups: Vec<ProblemGroup>,
 }
 
+impl Problems {
+    /// Whether no group is left out.
+    pub fn are_whole(&self) -> bool {
+        self.groups.iter().map(|group| group.count).sum::<u64>() >= self.entries
+    }
+}
+
 /// How many entries wait for a person, by code and event type.
 pub type ProblemCounts = BTreeMap<(String, String), u64>;
 

@@ -1,6 +1,6 @@
 //! Which matters are open, which of them people were told of, and what there is to tell now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,12 @@ impl Tracker {
             since: followed.since,
         })
         .collect()
+    }
+
+    /// Which matters of a kind are followed.
+    pub fn followed(&self, kind: MatterKind) -> BTreeSet<String> {
+        let of_kind = self.followed.keys().filter(|matter| matter.kind == kind);
+        of_kind.map(|matter| matter.key.clone()).collect()
     }
 
     /// Takes back that a matter was reported: another gateway reports it, or the next look should.
