@@ -38,11 +38,7 @@ AS $$
         WHERE s.entitles AND (g.withheld OR g.entitles AND (g.user_id IS NULL OR EXISTS (
             SELECT FROM gateway.user_access a
             WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%')))
-          -- If a person dropped the event that makes it entitle, they have decided already, until another event of it is
-          -- held.
-          AND NOT (g.withheld
-              AND EXISTS (SELECT FROM gateway.events e WHERE e.id = gateway.event_of(s.version) AND e.outcome = 'dropped')
-              AND NOT EXISTS (SELECT FROM gateway.events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
+          AND NOT (g.withheld AND gateway.is_dropped(s.id, s.version))
         UNION ALL
         SELECT u.id, u.customer_id, u.account, u.livemode, 'unknown', NULL, NULL, '', 'untold' FROM untold u
     )

@@ -22,6 +22,7 @@ AS $$
         WHERE s.entitles AND (g.withheld OR g.entitles AND (g.user_id IS NULL OR EXISTS (
             SELECT FROM gateway.user_access a
             WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%')))
+          AND NOT (g.withheld AND gateway.is_dropped(s.id, s.version))
     )
     SELECT pg_catalog.jsonb_build_object(
         'day', (SELECT t.day FROM today t),

@@ -13,7 +13,8 @@ AS $$
         'canceled_at_ms', gateway.millis(s.canceled_at), 'ended_at_ms', gateway.millis(s.ended_at),
         'trial_end_ms', gateway.millis(s.trial_end), 'late_since_ms', gateway.millis(s.late_since),
         'grace_ends_at_ms', gateway.millis(s.grace_ends_at), 'access_from_ms', gateway.millis(s.access_from),
-        'user_id', g.user_id, 'claimed', g.claimed, 'doubted', g.doubted, 'withheld', g.withheld, 'gives', g.entitles,
+        'user_id', g.user_id, 'claimed', g.claimed, 'doubted', g.doubted, 'withheld', g.withheld,
+        'dropped', g.withheld AND gateway.is_dropped(s.id, s.version), 'gives', g.entitles,
         'erased', s.raw ? 'erased', 'given_tier', g.tier,
         'vouched', CASE WHEN v.id IS NOT NULL THEN pg_catalog.jsonb_build_object(
             'status', v.status, 'entitles', v.entitles, 'tier', v.tier, 'version', v.version) END)

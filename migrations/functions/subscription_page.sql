@@ -12,8 +12,8 @@ AS $$
                 ELSE s.mrr_minor END AS mrr_minor,
             s.will_cancel, s.price_id, g.entitles, g.tier, g.user_id IS NOT NULL AS has_user, gateway.millis(s.current_period_end) AS current_period_end_ms,
             gateway.millis(s.grace_ends_at) AS grace_ends_at_ms, gateway.millis(s.ended_at) AS ended_at_ms,
-            CASE WHEN NOT (g.entitles OR g.withheld) THEN NULL WHEN g.user_id IS NULL AND s.raw ? 'erased' THEN 'erased'
-                WHEN g.withheld THEN 'withheld' WHEN u.unfit THEN 'unfit' WHEN g.user_id IS NOT NULL THEN NULL
+            CASE WHEN NOT (g.entitles OR w.withheld) THEN NULL WHEN g.user_id IS NULL AND s.raw ? 'erased' THEN 'erased'
+                WHEN w.withheld THEN 'withheld' WHEN u.unfit THEN 'unfit' WHEN g.user_id IS NOT NULL THEN NULL
                 WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
         FROM looked l JOIN gateway.stripe_subscriptions s ON s.id = l.id
         -- Looked up by key, so that the view does not work out the grants of all subscriptions.
@@ -21,11 +21,13 @@ AS $$
         CROSS JOIN LATERAL (SELECT EXISTS (
             SELECT FROM gateway.user_access a
             WHERE a.user_id = g.user_id AND NOT a.shown AND a.fault LIKE 'the user''s id does not fit%') AS unfit) u
+        -- What a person dropped waits for nothing any more.
+        CROSS JOIN LATERAL (SELECT g.withheld AND NOT gateway.is_dropped(s.id, s.version) AS withheld) w
         WHERE CASE chosen
             WHEN 'active' THEN g.entitles
             WHEN 'ending' THEN g.entitles AND s.will_cancel
             WHEN 'late' THEN s.status IN ('past_due', 'unpaid') AND s.ended_at IS NULL
-            WHEN 'idle' THEN g.withheld OR g.entitles AND (g.user_id IS NULL OR u.unfit)
+            WHEN 'idle' THEN w.withheld OR g.entitles AND (g.user_id IS NULL OR u.unfit)
             WHEN 'unmapped' THEN g.entitles AND g.tier IS NULL
             WHEN 'ended' THEN s.ended_at IS NOT NULL
             ELSE true END

@@ -7,8 +7,6 @@ use serde::Serialize;
 use super::desk::{PERSON_ROWS_MAX, PersonReport, PersonSubscription};
 use super::lines::Reason;
 use crate::domain::clock::Timestamp;
-use crate::domain::outcome::DROPPED;
-use crate::revenue::rows::event_of_sort_key;
 
 /// What a person has, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,16 +83,14 @@ pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
 }
 
 fn of_subscription(one: &PersonSubscription, report: &PersonReport, now: Timestamp) -> Line {
-    let event = event_of_sort_key(&one.version);
-    let (gives, why, advice) =
-        if one.withheld && report.events.iter().any(|known| known.id == event && known.outcome == DROPPED) {
-            (false, "A rule held the event that would give access, and a person dropped it.".to_owned(), "")
-        } else if one.gives && is_of_another(one, report) {
-            let why = format!("It is {}, and gives what it gives to another user.", one.status);
-            (false, why, "if this user should have it, run `colony-gateway bind SUBSCRIPTION --user USER`")
-        } else {
-            judge(one, now)
-        };
+    let (gives, why, advice) = if one.withheld && one.dropped {
+        (false, "A rule held the event that would give access, and a person dropped it.".to_owned(), "")
+    } else if one.gives && is_of_another(one, report) {
+        let why = format!("It is {}, and gives what it gives to another user.", one.status);
+        (false, why, "if this user should have it, run `colony-gateway bind SUBSCRIPTION --user USER`")
+    } else {
+        judge(one, now)
+    };
     Line { subject: one.id.clone(), gives, why, advice }
 }
 
@@ -207,21 +203,12 @@ mod tests {
 
     #[test]
     fn what_a_person_dropped_asks_for_no_decision_any_more() {
-        let version = format!("{}evt_1 2026-03-25.dahlia", "0".repeat(46));
-        let held = PersonSubscription { withheld: true, gives: false, version, ..subscription("active") };
-        let event = |id: &str, outcome: &str| {
-            let record = serde_json::json!({"type": "x", "outcome": outcome, "rule": null, "reason": null, "created_ms": 1,
-                "recorded_at_ms": 1, "content": "whole"});
-            serde_json::from_value::<crate::ledger::desk::EventRecord>(record).unwrap().of_person(id)
-        };
-        let told = |events| {
-            let report = PersonReport { subscriptions: vec![held.clone()], events, ..PersonReport::default() };
-            explain(&report, Timestamp::from_seconds(1_800_000_000)).lines.remove(0)
-        };
-        let dropped = told(vec![event("evt_1", "dropped")]);
+        let held = PersonSubscription { withheld: true, gives: false, ..subscription("active") };
+        let told = |dropped| explained(PersonSubscription { dropped, ..held.clone() }).lines.remove(0);
+        let dropped = told(true);
         assert!(dropped.why.contains("a person dropped it") && dropped.advice.is_empty(), "{dropped:?}");
-        let other = told(vec![event("evt_1", "quarantined"), event("evt_2", "dropped")]);
-        assert!(other.why.contains("A rule holds") && other.advice.contains("inbox release"), "{other:?}");
+        let open = told(false);
+        assert!(open.why.contains("A rule holds") && open.advice.contains("inbox release"), "{open:?}");
     }
 
     #[test]

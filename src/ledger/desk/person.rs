@@ -120,6 +120,9 @@ pub struct PersonSubscription {
     pub doubted: bool,
     /// Whether a rule keeps it from giving what it would give.
     pub withheld: bool,
+    /// Whether a person dropped the event that a rule held, so that there is nothing to decide.
+    #[serde(default)]
+    pub dropped: bool,
     /// Whether the data of its person was erased on request.
     #[serde(default)]
     pub erased: bool,

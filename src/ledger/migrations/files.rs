@@ -193,6 +193,7 @@ pub const ALL: &[File] = files![
     function "recount_mend",
     function "recount",
     // Reports and comparing with Stripe.
+    function "is_dropped",
     function "summary",
     function "subscription_lines",
     function "weak_policies",

@@ -10,6 +10,16 @@ use crate::ledger::LedgerError;
 use crate::ledger::report::{Attention, FindingLine, FindingsWanted, Reason, Unowned};
 use crate::revenue::rows::Severity;
 
+/// Mirrors `gateway.is_dropped`, of the subscription `s`. Stands for `IS_DROPPED` in other statements.
+const IS_DROPPED: &str = "(EXISTS (SELECT 1 FROM events e WHERE e.outcome = 'dropped'
+            AND e.id = substr(s.version, 47, instr(substr(s.version, 47) || ' ', ' ') - 1))
+        AND NOT EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))";
+
+/// Puts [`IS_DROPPED`] into a statement.
+pub(super) fn with_dropped(statement: &str) -> String {
+    statement.replace("IS_DROPPED", IS_DROPPED)
+}
+
 /// Mirrors `gateway.attention`. A file has no public tables, so every user fits. `:now` is the time in milliseconds. Where a table
 /// without an index for the question is joined, it comes second, so that nothing of it is read while nothing is unseen.
 const UNOWNED: &str = "
@@ -34,10 +44,7 @@ const UNOWNED: &str = "
         g.preference AS preference
     FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
     WHERE s.entitles AND (g.withheld OR g.entitles AND g.user_id IS NULL)
-        AND NOT (g.withheld
-            AND EXISTS (SELECT 1 FROM events e WHERE e.outcome = 'dropped'
-                AND e.id = substr(s.version, 47, instr(substr(s.version, 47) || ' ', ' ') - 1))
-            AND NOT EXISTS (SELECT 1 FROM events e WHERE e.object_id = s.id AND e.outcome = 'quarantined'))
+        AND NOT (g.withheld AND IS_DROPPED)
     UNION ALL
     SELECT id, customer_id, account, livemode, 'unknown', NULL, NULL, 'untold', '' FROM untold
     ORDER BY preference DESC, id";
@@ -47,10 +54,11 @@ pub(super) fn attention(connection: &mut Connection, most: u32, now: Timestamp) 
     let now = now.millis();
     let read = |connection: &mut Connection| -> rusqlite::Result<Attention> {
         let snapshot = connection.transaction()?;
-        let mut unowned = snapshot.prepare_cached(&format!("{UNOWNED} LIMIT :most"))?;
+        let all = with_dropped(UNOWNED);
+        let mut unowned = snapshot.prepare_cached(&format!("{all} LIMIT :most"))?;
         let unowned =
             unowned.query_map(named_params! {":now": now, ":most": most}, line)?.collect::<rusqlite::Result<_>>()?;
-        let mut reasons = snapshot.prepare_cached(&format!("SELECT reason, count(*) FROM ({UNOWNED}) GROUP BY 1"))?;
+        let mut reasons = snapshot.prepare_cached(&format!("SELECT reason, count(*) FROM ({all}) GROUP BY 1"))?;
         let reasons = reasons.query_map(named_params! {":now": now}, |row| Ok((reason(row, 0)?, row.get(1)?)))?;
         let reasons = reasons.collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
         let mut findings = snapshot.prepare_cached("SELECT severity, count(*) FROM findings GROUP BY 1")?;

@@ -14,7 +14,7 @@ WITH bounds AS (
         CASE WHEN g.user_id IS NULL AND json_extract(s.raw, '$.erased') THEN 'erased'
             WHEN g.withheld THEN 'withheld' WHEN g.claimed THEN 'contested' ELSE 'unnamed' END AS reason
     FROM stripe_subscriptions s JOIN subscription_grants g ON g.id = s.id
-    WHERE s.entitles AND (g.withheld OR g.entitles AND g.user_id IS NULL)
+    WHERE s.entitles AND (g.withheld OR g.entitles AND g.user_id IS NULL) AND NOT (g.withheld AND IS_DROPPED)
 )
 SELECT json_object(
     'day', (SELECT today FROM bounds),

@@ -9,6 +9,7 @@ use rusqlite::{Connection, TransactionBehavior, named_params};
 use serde::de::DeserializeOwned;
 
 use super::NAME;
+use super::attention::with_dropped;
 use super::fault::fault;
 use crate::domain::clock::Timestamp;
 use crate::ledger::audit::id_list;
@@ -36,12 +37,12 @@ CREATE INDEX IF NOT EXISTS revenue_entries_by_customer ON revenue_entries (custo
 
 static PERSON: LazyLock<String> = LazyLock::new(|| with_subscriptions(include_str!("person.sql")));
 static EVENT: LazyLock<String> = LazyLock::new(|| with_subscriptions(include_str!("event_report.sql")));
-const BUSINESS: &str = include_str!("business.sql");
-const PAGE: &str = include_str!("subscription_page.sql");
+static BUSINESS: LazyLock<String> = LazyLock::new(|| with_dropped(include_str!("business.sql")));
+static PAGE: LazyLock<String> = LazyLock::new(|| with_dropped(include_str!("subscription_page.sql")));
 
 /// Puts the statement about subscriptions into another statement.
 fn with_subscriptions(statement: &str) -> String {
-    statement.replace("SUBSCRIPTION_LINES", include_str!("person_subscriptions.sql"))
+    with_dropped(&statement.replace("SUBSCRIPTION_LINES", include_str!("person_subscriptions.sql")))
 }
 
 /// What the ledger has about a person.
@@ -70,7 +71,7 @@ pub(super) fn business(connection: &mut Connection, days: u32, now: Timestamp) -
     let snapshot = connection.transaction().map_err(fault)?;
     let parameters = named_params! {":days": days.min(BUSINESS_DAYS_MAX), ":now": now.millis()};
     let text: rusqlite::Result<String> =
-        snapshot.prepare_cached(BUSINESS).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
+        snapshot.prepare_cached(&BUSINESS).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
     read(&text.map_err(fault)?)
 }
 
@@ -80,7 +81,7 @@ pub(super) fn page(connection: &mut Connection, wanted: &SubscriptionsWanted) ->
     let most = wanted.most.clamp(1, SUBSCRIPTIONS_MAX);
     let parameters = named_params! {":chosen": wanted.chosen.as_str(), ":before": wanted.before, ":most": most};
     let text: rusqlite::Result<String> =
-        snapshot.prepare_cached(PAGE).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
+        snapshot.prepare_cached(&PAGE).and_then(|mut asked| asked.query_row(parameters, |row| row.get(0)));
     read(&text.map_err(fault)?)
 }
 

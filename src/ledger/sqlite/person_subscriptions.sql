@@ -9,7 +9,8 @@ SELECT json_object('id', s.id, 'account', s.account, 'livemode', json(iif(s.live
     'ended_at_ms', s.ended_at, 'trial_end_ms', s.trial_end, 'late_since_ms', s.late_since,
     'grace_ends_at_ms', s.grace_ends_at, 'access_from_ms', s.access_from, 'user_id', g.user_id,
     'claimed', json(iif(g.claimed, 'true', 'false')), 'doubted', json(iif(g.doubted, 'true', 'false')),
-    'withheld', json(iif(g.withheld, 'true', 'false')), 'gives', json(iif(g.entitles, 'true', 'false')),
+    'withheld', json(iif(g.withheld, 'true', 'false')),
+    'dropped', json(iif(g.withheld AND IS_DROPPED, 'true', 'false')), 'gives', json(iif(g.entitles, 'true', 'false')),
     'erased', json(iif(json_extract(s.raw, '$.erased'), 'true', 'false')), 'given_tier', g.tier,
     'vouched', CASE WHEN v.id IS NOT NULL THEN json_object('status', v.status,
         'entitles', json(iif(v.entitles, 'true', 'false')), 'tier', v.tier, 'version', v.version) END) AS line
