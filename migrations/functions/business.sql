@@ -1,6 +1,6 @@
 -- Recurring revenue now and on each of the last days, the money of these days, what began and ended, what gives no user access,
 -- and prices that no tier is mapped to. Modes, accounts and currencies are never added up. A subscription whose first payment never
--- succeeded has not begun.
+-- succeeded has not begun. Lines come in the same order each time.
 CREATE OR REPLACE FUNCTION gateway.business(days integer) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = '' SET jit = off
 AS $$
@@ -26,28 +26,37 @@ AS $$
     )
     SELECT pg_catalog.jsonb_build_object(
         'day', (SELECT t.day FROM today t),
-        'recurring', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)), '[]') FROM gateway.recurring_revenue r),
+        'recurring', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(r)
+                ORDER BY r.livemode DESC, r.account COLLATE "C" NULLS FIRST, r.currency COLLATE "C" NULLS FIRST, r.tier COLLATE "C" NULLS FIRST), '[]')
+            FROM gateway.recurring_revenue r),
         'history', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
                 'day', h.day, 'livemode', h.livemode, 'account', nullif(h.account, ''), 'tier', nullif(h.tier, ''),
                 'currency', nullif(h.currency, ''), 'subscriptions', h.subscriptions, 'mrr_minor', h.mrr_minor)
-                ORDER BY h.day, h.tier), '[]')
+                ORDER BY h.day, h.livemode DESC, h.account, h.currency, h.tier), '[]')
             FROM gateway.recurring_history h WHERE h.day > (SELECT t.day FROM today t) - days),
-        'daily', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d) ORDER BY d.day), '[]')
+        'daily', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(d)
+                ORDER BY d.day, d.livemode DESC, d.account COLLATE "C" NULLS FIRST, d.currency COLLATE "C"), '[]')
             FROM gateway.daily_revenue d WHERE d.day > (SELECT t.day FROM today t) - days),
-        'moved', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(m) ORDER BY m.day), '[]') FROM (
+        'moved', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(m)
+                ORDER BY m.day, m.livemode DESC, m.account COLLATE "C" NULLS FIRST, m.currency COLLATE "C" NULLS FIRST), '[]') FROM (
             SELECT x.livemode, x.account, x.currency, x.day, pg_catalog.count(*) FILTER (WHERE x.began) AS began,
                 pg_catalog.count(*) FILTER (WHERE NOT x.began) AS ended
             FROM moved x GROUP BY 1, 2, 3, 4) m),
-        'idle', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i) ORDER BY i.reason), '[]') FROM (
+        'idle', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(i)
+                ORDER BY i.livemode DESC, i.account COLLATE "C" NULLS FIRST, i.currency COLLATE "C" NULLS FIRST, i.reason COLLATE "C"), '[]') FROM (
             SELECT x.livemode, x.account, x.currency, x.reason, pg_catalog.count(*) AS subscriptions,
                 pg_catalog.sum(x.mrr_minor)::bigint AS mrr_minor
             FROM idle x GROUP BY 1, 2, 3, 4) i),
-        'unmapped', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(u) ORDER BY u.subscriptions DESC, u.price), '[]') FROM (
+        'unmapped', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(u) - 'place'
+                ORDER BY u.livemode DESC, u.account COLLATE "C" NULLS FIRST, u.currency COLLATE "C" NULLS FIRST, u.place), '[]') FROM (
             SELECT s.livemode, s.account, s.currency, s.price_id AS price, pg_catalog.count(*) AS subscriptions,
                 pg_catalog.sum(CASE WHEN s.pause_resumes_at <= pg_catalog.now() THEN coalesce(s.resumed_mrr_minor, s.mrr_minor)
-                    ELSE s.mrr_minor END)::bigint AS mrr_minor
+                    ELSE s.mrr_minor END)::bigint AS mrr_minor,
+                pg_catalog.count(*) OVER w AS prices,
+                pg_catalog.row_number() OVER (w ORDER BY pg_catalog.count(*) DESC, s.price_id COLLATE "C" NULLS FIRST) AS place
             FROM gateway.stripe_subscriptions s JOIN gateway.subscription_grants g ON g.id = s.id
             WHERE g.entitles AND g.tier IS NULL GROUP BY 1, 2, 3, 4
-            ORDER BY pg_catalog.count(*) DESC, 4 LIMIT 50) u),
+            WINDOW w AS (PARTITION BY s.livemode, s.account, s.currency)) u
+            WHERE u.place <= 50),
         'orphans', (SELECT pg_catalog.count(*) FROM gateway.subscription_grants g WHERE g.user_id IS NULL))
 $$;

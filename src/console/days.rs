@@ -15,9 +15,6 @@ const STROKE: f64 = 8.0;
 /// How many lines look different from each other.
 const LOOKS: usize = 4;
 
-/// Days of the table.
-const ROWS: usize = 14;
-
 /// The days shown, the earliest first, as `YYYY-MM-DD`.
 #[derive(Debug)]
 pub(super) struct Days(Vec<String>);
@@ -116,7 +113,7 @@ impl DayChart {
             let text = |one: &Series| value(one).map_or_else(|| "–".to_owned(), |value| unit.text(value));
             Row { day: days.0.get(at).cloned().unwrap_or_default(), values: series.iter().map(text).collect() }
         };
-        let rows = (0..days.len()).rev().take(ROWS).map(row).collect();
+        let rows = (0..days.len()).rev().map(row).collect();
         Self { id, title, sentence, top: unit.text(high), lines, rows }
     }
 }

@@ -21,7 +21,7 @@ use crate::admin::{Act, asked};
 use crate::domain::clock::Timestamp;
 use crate::door::Problem;
 use crate::inbox::Selection;
-use crate::ledger::desk::{PersonReport, PersonSubscription, Whom};
+use crate::ledger::desk::{PERSON_ROWS_MAX, PersonReport, PersonSubscription, Whom};
 use crate::ledger::explain::explain;
 
 pub(super) const PATH: &str = "/console/people";
@@ -115,6 +115,8 @@ struct PersonPage {
     revealed: bool,
     may_change: bool,
     hides_after: u32,
+    /// Most rows of a kind, which a full list says.
+    rows_max: usize,
 }
 
 /// `GET /console/people/{id}`
@@ -199,6 +201,7 @@ async fn page(console: &Console, visitor: &Visitor, id: &str, revealed: bool) ->
         revealed,
         may_change: visitor.may_change(),
         hides_after: REVEALED_SECONDS,
+        rows_max: PERSON_ROWS_MAX as usize,
         report,
     };
     Ok(Page(page).into_response())

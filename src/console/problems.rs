@@ -79,6 +79,10 @@ struct Overview {
     may_change: bool,
     /// `None` if the ledger did not answer.
     unowned: Option<Vec<Unowned>>,
+    /// How many more there are than are named.
+    more_unowned: u64,
+    /// How many entries are in groups that are not listed.
+    more_entries: u64,
     not_shown: Option<NotShown>,
     operations: Vec<Operation>,
 }
@@ -100,6 +104,10 @@ pub(super) async fn show(
     let problems = control.context.inbox.problems().await.map_err(Problem::InboxUnavailable)?;
     let attention = asked(LEDGER_ANSWER_MAX, control.ledger.attention(NAMED_MAX)).await.ok();
     let told = Overview {
+        more_entries: problems.entries.saturating_sub(problems.groups.iter().map(|group| group.count).sum()),
+        more_unowned: attention
+            .as_ref()
+            .map_or(0, |told| told.reasons.values().sum::<u64>().saturating_sub(told.unowned.len() as u64)),
         entries: Count(problems.entries),
         groups: problems.groups.into_iter().map(Group::from).collect(),
         may_change: visitor.may_change(),

@@ -21,7 +21,7 @@ use super::html::{Page, Prose, tag};
 use crate::admin::asked;
 use crate::domain::counted::counted;
 use crate::door::Problem;
-use crate::ledger::desk::{Business, IdleLine, UnmappedLine};
+use crate::ledger::desk::{BUSINESS_DAYS_MAX, Business, IdleLine, UnmappedLine};
 use crate::ledger::report::RecurringLine;
 
 pub(super) const PATH: &str = "/console/revenue";
@@ -32,8 +32,8 @@ const LEDGER_ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Numbers of days that a person can look back on.
 const SPANS: [u32; 3] = [30, 90, 365];
 
-/// Days of a file.
-const FILE_DAYS: u32 = 1000;
+/// Days of a file. The page and the file's name say so.
+const FILE_DAYS: u32 = BUSINESS_DAYS_MAX;
 
 /// Money that is never added up with other money.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ struct Tab {
 
 #[derive(Debug)]
 struct Tile {
-    name: &'static str,
+    name: String,
     value: String,
     path: Option<&'static str>,
     is_bad: bool,
@@ -116,6 +116,9 @@ struct RevenuePage {
     tiers: Vec<Tier>,
     idle: Vec<Idle>,
     unmapped: Vec<Unmapped>,
+    /// How many prices without a tier are not named.
+    more_unmapped: u64,
+    file_days: u32,
     has_history: bool,
 }
 
@@ -153,7 +156,9 @@ pub(super) async fn show(
         charts: vec![view.recurring_chart(), view.money_chart(), view.moved_chart()],
         tiers: view.tiers(),
         idle: view.idle(),
+        more_unmapped: view.more_unmapped(),
         unmapped: view.unmapped(),
+        file_days: FILE_DAYS,
         has_history: view.has_history(),
         day: business.day.clone(),
     };
@@ -161,13 +166,16 @@ pub(super) async fn show(
 }
 
 fn books(business: &Business) -> Vec<Book> {
-    let recurring = business.recurring.iter().chain(business.history.iter().map(|line| &line.line));
+    let noted = business.history.iter().filter(|line| !line.is_of_nothing());
+    let recurring = business.recurring.iter().chain(noted.map(|line| &line.line));
     let recurring = recurring.map(|line| Book::of(line.livemode, line.account.as_deref(), line.currency.as_deref()));
     let daily = business.daily.iter();
     let daily = daily.map(|line| Book::of(line.livemode, line.account.as_deref(), Some(&line.currency)));
     let idle = business.idle.iter();
     let idle = idle.map(|line| Book::of(line.livemode, line.account.as_deref(), line.currency.as_deref()));
-    let all: std::collections::BTreeSet<Book> = recurring.chain(daily).chain(idle).collect();
+    let moved = business.moved.iter();
+    let moved = moved.map(|line| Book::of(line.livemode, line.account.as_deref(), line.currency.as_deref()));
+    let all: std::collections::BTreeSet<Book> = recurring.chain(daily).chain(idle).chain(moved).collect();
     all.into_iter().collect()
 }
 
@@ -193,7 +201,7 @@ impl View<'_> {
     }
 
     fn tiles(&self, span: u32) -> Vec<Tile> {
-        let tile = |name, value, path, is_bad| Tile { name, value, path, is_bad };
+        let tile = |name: &str, value, path, is_bad| Tile { name: name.to_owned(), value, path, is_bad };
         let daily: Vec<_> = self.daily().collect();
         let sum = |of: fn(&crate::ledger::report::DayLine) -> i64| daily.iter().map(|line| of(line)).sum::<i64>();
         let moved = self.moved();
@@ -202,23 +210,14 @@ impl View<'_> {
         let idle: u64 = self.idle_lines().map(|line| line.subscriptions).sum();
         let held: i64 = self.idle_lines().map(|line| line.mrr_minor).sum();
         let recurs = self.recurring().map(|line| line.mrr_minor).sum();
-        let days = |word: &str| match (word, span) {
-            ("in", 30) => "In, 30 days",
-            ("in", 90) => "In, 90 days",
-            ("in", _) => "In, a year",
-            ("out", 30) => "Out, 30 days",
-            ("out", 90) => "Out, 90 days",
-            ("out", _) => "Out, a year",
-            (_, 30) => "Net, 30 days",
-            (_, 90) => "Net, 90 days",
-            (_, _) => "Net, a year",
-        };
+        let time = if span == 365 { "a year".to_owned() } else { counted(span, "day", "days") };
+        let (money_in, money_out, net) = (format!("In, {time}"), format!("Out, {time}"), format!("Net, {time}"));
         vec![
             tile("Recurs a month", self.money(recurs), None, false),
             tile("Giving access", subscriptions.to_string(), Some("/console/subscriptions?list=active"), false),
-            tile(days("in"), self.money(sum(|line| line.gross_minor)), None, false),
-            tile(days("out"), self.money(sum(|line| line.returned_minor)), None, false),
-            tile(days("net"), self.money(sum(|line| line.net_minor)), None, false),
+            tile(&money_in, self.money(sum(|line| line.gross_minor)), None, false),
+            tile(&money_out, self.money(sum(|line| line.returned_minor)), None, false),
+            tile(&net, self.money(sum(|line| line.net_minor)), None, false),
             tile("Began and ended", format!("{began} and {ended}"), None, false),
             tile("Pay and get nothing", idle.to_string(), Some("/console/subscriptions?list=idle"), idle > 0),
             tile("They pay a month", self.money(held), None, held > 0),
@@ -254,7 +253,7 @@ impl View<'_> {
         let lines = self.business.history.iter().filter(|line| line.day != self.business.day);
         let mine = lines.filter(|day| {
             let line = &day.line;
-            self.is_mine(line.livemode, line.account.as_deref(), line.currency.as_deref())
+            !day.is_of_nothing() && self.is_mine(line.livemode, line.account.as_deref(), line.currency.as_deref())
         });
         for day in mine {
             let values = tiers.entry(name(day.line.tier.as_deref())).or_insert_with(empty);
@@ -335,10 +334,19 @@ impl View<'_> {
         self.idle_lines().map(idle).collect()
     }
 
-    fn unmapped(&self) -> Vec<Unmapped> {
+    fn unmapped_lines(&self) -> impl Iterator<Item = &UnmappedLine> {
         let lines = self.business.unmapped.iter();
-        let mine = lines.filter(|line| self.is_mine(line.livemode, line.account.as_deref(), line.currency.as_deref()));
-        mine.map(|line| Unmapped { monthly: self.money(line.mrr_minor), line: line.clone() }).collect()
+        lines.filter(|line| self.is_mine(line.livemode, line.account.as_deref(), line.currency.as_deref()))
+    }
+
+    fn unmapped(&self) -> Vec<Unmapped> {
+        let unmapped = |line: &UnmappedLine| Unmapped { monthly: self.money(line.mrr_minor), line: line.clone() };
+        self.unmapped_lines().map(unmapped).collect()
+    }
+
+    fn more_unmapped(&self) -> u64 {
+        let all = self.unmapped_lines().map(|line| line.prices).max().unwrap_or_default();
+        all.saturating_sub(self.unmapped_lines().count() as u64)
     }
 
     fn has_history(&self) -> bool {
@@ -365,9 +373,15 @@ pub(super) async fn export(
         let past = business.history.iter().filter(|line| line.day != business.day);
         let past = past.map(|line| row(&line.day, &line.line));
         let now = business.recurring.iter().map(|line| row(&business.day, line));
-        let rows: Vec<Vec<String>> = past.chain(now).collect();
+        // As in a note: a day without a line is one that is not known.
+        let nothing =
+            RecurringLine { livemode: true, account: None, tier: None, currency: None, subscriptions: 0, mrr_minor: 0 };
+        let nothing = business.recurring.is_empty().then(|| row(&business.day, &nothing));
+        let rows: Vec<Vec<String>> = past.chain(now).chain(nothing).collect();
         let head = ["day", "mode", "account", "tier", "currency", "subscriptions", "mrr_minor"];
-        return Ok(Csv { name: "recurring".to_owned(), text: table(&head, &rows), rest: None }.into_response());
+        return Ok(
+            Csv { name: format!("recurring-{FILE_DAYS}-days"), text: table(&head, &rows), rest: None }.into_response()
+        );
     }
     let row = |line: &crate::ledger::report::DayLine| {
         let minor = [line.gross_minor, line.returned_minor, line.net_minor, line.outside_minor];
@@ -376,7 +390,7 @@ pub(super) async fn export(
     };
     let rows: Vec<Vec<String>> = business.daily.iter().map(row).collect();
     let head = ["day", "mode", "account", "currency", "in_minor", "out_minor", "net_minor", "not_stripes_minor"];
-    Ok(Csv { name: "revenue".to_owned(), text: table(&head, &rows), rest: None }.into_response())
+    Ok(Csv { name: format!("revenue-{FILE_DAYS}-days"), text: table(&head, &rows), rest: None }.into_response())
 }
 
 #[cfg(test)]

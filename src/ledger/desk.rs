@@ -28,6 +28,9 @@ pub const PERSON_ROWS_MAX: u32 = 50;
 /// Most days that an answer goes back.
 pub const BUSINESS_DAYS_MAX: u32 = 1000;
 
+/// Most prices without a tier that are named of one mode, account and currency.
+pub const UNMAPPED_MAX: usize = 50;
+
 /// Most subscriptions on a page.
 pub const SUBSCRIPTIONS_MAX: u32 = 500;
 
@@ -99,7 +102,7 @@ pub struct Business {
     pub day: String,
     /// Recurring revenue now.
     pub recurring: Vec<RecurringLine>,
-    /// Recurring revenue of each noted day, the earliest first.
+    /// Recurring revenue of each noted day, the earliest first. A noted day on which nothing recurred has one line of nothing.
     pub history: Vec<HistoryLine>,
     /// Money by day, the earliest first.
     pub daily: Vec<DayLine>,
@@ -107,7 +110,8 @@ pub struct Business {
     pub moved: Vec<MovedLine>,
     /// Subscriptions that entitle and give no user access.
     pub idle: Vec<IdleLine>,
-    /// Prices that no tier is mapped to, of subscriptions that entitle.
+    /// Prices that no tier is mapped to, of subscriptions that entitle: of each mode, account and currency the
+    /// [`UNMAPPED_MAX`] with most subscriptions.
     pub unmapped: Vec<UnmappedLine>,
     /// Subscriptions in any status without a user.
     pub orphans: u64,
@@ -119,6 +123,13 @@ pub struct HistoryLine {
     pub day: String,
     #[serde(flatten)]
     pub line: RecurringLine,
+}
+
+impl HistoryLine {
+    /// Whether it only says that nothing recurred on its day, in no mode and currency.
+    pub fn is_of_nothing(&self) -> bool {
+        self.line.subscriptions == 0 && self.line.mrr_minor == 0
+    }
 }
 
 /// What began and ended on a day.
@@ -152,6 +163,9 @@ pub struct UnmappedLine {
     pub price: Option<String>,
     pub subscriptions: u64,
     pub mrr_minor: i64,
+    /// How many such prices its mode, account and currency have in all.
+    #[serde(default)]
+    pub prices: u64,
 }
 
 /// Which subscriptions a page should have.

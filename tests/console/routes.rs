@@ -297,12 +297,17 @@ async fn a_person_is_explained_and_named_only_once_revealed() {
 #[tokio::test]
 async fn money_is_shown_book_by_book_and_kept_as_a_file() {
     let world = World::new();
-    world.subscribe().await;
     let ana = world.login(ANA).await;
-    let page = world.page(&ana, "/console/revenue").await.text;
+    let nothing = world.page(&ana, "/console/revenue.csv?what=recurring").await.text;
+    assert!(nothing.lines().nth(1).is_some_and(|line| line.ends_with(",live,,,,0,0")), "today has a line: {nothing}");
+    world.subscribe().await;
+    let page = world.page(&ana, "/console/revenue?days=90").await.text;
+    let days = page.split("id=\"table-money\"").nth(1).and_then(|rest| rest.split("</table>").next()).unwrap();
+    assert_eq!(days.matches("data-label=\"Day\"").count(), 90, "the table has the days of the chart");
     assert!(page.contains("Live CAD") && page.contains("silver") && page.contains("9.99"), "{page}");
     let file = world.page(&ana, "/console/revenue.csv?what=recurring").await;
     assert_eq!(file.header(header::CONTENT_TYPE), "text/csv; charset=utf-8");
+    assert!(file.header(header::CONTENT_DISPOSITION).contains("recurring-1000-days.csv"), "where it is cut");
     assert!(file.text.contains("live,,silver,cad,1,999"), "{}", file.text);
     let file = world.page(&ana, "/console/subscriptions.csv").await.text;
     assert!(file.contains("sub_1,true,,cus_1,active,true,silver,cad,999"), "{file}");

@@ -2,7 +2,8 @@
 
 use colony_gateway::domain::clock::Timestamp;
 use colony_gateway::ledger::desk::{
-    Age, Chosen, Content, EventReport, EventWanted, PersonReport, PublicTables, RowVersion, SubscriptionsWanted, Whom,
+    Age, Chosen, Content, EventReport, EventWanted, PersonReport, PublicTables, RowVersion, SubscriptionsWanted,
+    UNMAPPED_MAX, Whom,
 };
 use colony_gateway::ledger::explain::explain;
 use colony_gateway::ledger::report::{Reason, StateOfRecord};
@@ -112,6 +113,54 @@ fn sorted<T: std::fmt::Debug>(lines: &[T]) -> Vec<String> {
     let mut lines: Vec<String> = lines.iter().map(|line| format!("{line:?}")).collect();
     lines.sort();
     lines
+}
+
+/// A day that has a note on which nothing recurred is told from a day without one.
+#[tokio::test]
+async fn a_day_on_which_nothing_recurs_has_a_note() {
+    for store in [&Sqlite::new() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
+        let ledger = store.ledger();
+        assert_eq!(ledger.note_recurring().await.unwrap().lines, 1);
+        let business = ledger.business(10).await.unwrap();
+        assert!(business.recurring.is_empty() && business.history.len() == 1, "{business:?}");
+        assert!(business.history[0].is_of_nothing() && business.history[0].day == business.day, "{business:?}");
+        let bought = Planned::new("evt_1", "customer.subscription.created", 1);
+        ledger.apply(&[bought.subscription("sub_1", "cus_1", "trialing", |_| {}).verdict()]).await.unwrap();
+        assert_eq!(ledger.note_recurring().await.unwrap().lines, 1, "it takes the place of the first");
+        let business = ledger.business(10).await.unwrap();
+        assert!(
+            business.history.len() == 1 && !business.history[0].is_of_nothing(),
+            "a trial is something: {business:?}"
+        );
+    }
+}
+
+/// Of each currency those with most subscriptions are named, and all are counted.
+#[tokio::test]
+async fn prices_without_a_tier_in_one_currency_hide_none_in_another() {
+    let bought = |number: usize, currency: &'static str, price: String| {
+        Planned::new(&format!("evt_{number}"), "customer.subscription.created", 1)
+            .subscription(&format!("sub_{number}"), "cus_1", "active", |row| {
+                (row.tier, row.price_id, row.currency) = (None, Some(price), Some(currency.to_owned()));
+            })
+            .verdict()
+    };
+    let many = (0..2 * (UNMAPPED_MAX + 2)).map(|number| bought(number, "cad", format!("price_{:03}", number / 2)));
+    let verdicts: Vec<Verdict> = many.chain([bought(900, "usd", "price_z".to_owned())]).collect();
+    let mut told = Vec::new();
+    for store in [&Sqlite::new() as &dyn Store, &Postgres::direct(Flavour::Plain).await] {
+        store.ledger().apply(&verdicts).await.unwrap();
+        let unmapped = store.ledger().business(10).await.unwrap().unmapped;
+        let of = |currency: &str| {
+            let lines = unmapped.iter().filter(|line| line.currency.as_deref() == Some(currency));
+            lines.map(|line| (line.price.clone().unwrap(), line.subscriptions, line.prices)).collect::<Vec<_>>()
+        };
+        assert_eq!(of("usd"), [("price_z".to_owned(), 1, 1)]);
+        let cad = of("cad");
+        assert_eq!((cad.len(), &cad[0]), (UNMAPPED_MAX, &("price_000".to_owned(), 2, UNMAPPED_MAX as u64 + 2)));
+        told.push(unmapped);
+    }
+    assert_eq!(told[0], told[1]);
 }
 
 /// What a business comes to, but for the day on which it was asked.

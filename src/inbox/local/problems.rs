@@ -16,11 +16,11 @@ impl LocalInbox {
             let transaction = connection.transaction()?;
             let mut statement = transaction.prepare_cached(
                 "SELECT state, COALESCE(code, ''), event_type, COUNT(*), MIN(ended_at), MAX(ended_at)
-                 FROM entries WHERE state > 3 GROUP BY state, code, event_type ORDER BY COUNT(*) DESC",
+                 FROM entries WHERE state > 3 GROUP BY state, code, event_type ORDER BY COUNT(*) DESC, state, COALESCE(code, ''), event_type",
             )?;
             let mut sample = transaction.prepare_cached(
                 "SELECT id, reason FROM entries WHERE state > 3 AND state = ?1 AND code IS ?2 AND event_type = ?3
-                 ORDER BY ended_at DESC LIMIT 1",
+                 ORDER BY ended_at DESC, id DESC LIMIT 1",
             )?;
             let mut problems = Problems::default();
             let mut rows = statement.query([])?;

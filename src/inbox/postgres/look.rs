@@ -55,7 +55,7 @@ const PROBLEMS: &str = "
     SELECT d.state, coalesce(d.code, ''), e.event_type, count(*), min(d.ended_at), max(d.ended_at),
         (array_agg(d.id ORDER BY d.ended_at DESC, d.id DESC))[1], (array_agg(d.reason ORDER BY d.ended_at DESC, d.id DESC))[1]
     FROM gateway_inbox.ended d JOIN gateway_inbox.entries e ON e.id = d.id WHERE d.state > 3
-    GROUP BY d.state, d.code, e.event_type ORDER BY count(*) DESC, 1, 2, 3";
+    GROUP BY d.state, d.code, e.event_type ORDER BY count(*) DESC, d.state, coalesce(d.code, '') COLLATE \"C\", e.event_type COLLATE \"C\"";
 
 const PROBLEM_COUNTS: &str = "
     SELECT coalesce(d.code, ''), e.event_type, count(*)

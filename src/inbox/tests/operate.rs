@@ -386,6 +386,11 @@ async fn problems_are_grouped_by_state_code_and_type_with_a_sample_and_advice(fi
     assert!(first.advice.contains("inbox replay"));
     let held = problems.groups.iter().find(|group| group.state == StateName::Quarantined).unwrap();
     assert!(held.advice.contains("Guardian"), "{held:?}");
+    let told: Vec<_> =
+        problems.groups.iter().map(|group| (group.count, group.state, group.event_type.as_str())).collect();
+    let dead = |count, kind| (count, StateName::Dead, kind);
+    let expected = [dead(2, "invoice.paid"), dead(1, "charge.succeeded"), (1, StateName::Quarantined, "invoice.paid")];
+    assert_eq!(told, expected, "groups of one size come by state, code and type");
     let counts = fixture.inbox().problem_counts().await.unwrap();
     assert_eq!(counts[&("ledger_rejected".to_owned(), "invoice.paid".to_owned())], 2);
     fixture.operate(&Selection::default(), Action::Drop).await;

@@ -96,7 +96,8 @@ pub(super) fn note(connection: &mut Connection, now: Timestamp) -> Result<Noted,
             .prepare_cached(
                 "INSERT INTO recurring_history (day, livemode, account, tier, currency, subscriptions, mrr_minor)
                  SELECT ?1, livemode, coalesce(account, ''), coalesce(tier, ''), coalesce(currency, ''), subscriptions, mrr_minor
-                 FROM recurring_revenue",
+                 FROM recurring_revenue
+                 UNION ALL SELECT ?1, 1, '', '', '', 0, 0 WHERE NOT EXISTS (SELECT 1 FROM recurring_revenue)",
             )?
             .execute([&day])?;
         transaction.commit()?;
