@@ -34,7 +34,7 @@ pub use dispatch::DispatchConfig;
 pub use endpoints::{ENDPOINT_KEYS, EndpointKey};
 pub use fault::{ConfigError, Fault, did_you_mean};
 pub use http::{ConnectionBounds, ConsolePlace, ConsoleUrl, HttpConfig, Share, WebhookBounds};
-pub use in_force::{InForce, Reread, SettingLine};
+pub use in_force::{InForce, Reread, SettingLine, changed_by_restart};
 pub use inbox::InboxConfig;
 pub use ledger::{LedgerConfig, StripeConfig};
 pub use log::LogConfig;

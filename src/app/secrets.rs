@@ -8,7 +8,7 @@ use colonies::client::Member;
 
 use super::colony;
 use crate::admin::Operators;
-use crate::config::{Config, InForce, LedgerConfig};
+use crate::config::{Config, InForce, LedgerConfig, changed_by_restart};
 use crate::domain::clock::Clock;
 use crate::domain::renewable::Renewable;
 use crate::job::attestation::{Signer, Verifier};
@@ -261,6 +261,14 @@ impl Renewables {
                     renewed.refused.get_or_insert_with(why);
                     tracing::error!(setting, error, "refused, the old one stays in use");
                 }
+            }
+        }
+        for (key, setting) in changed_by_restart(old, new) {
+            let room = key.split('.').next().unwrap_or(key);
+            let is_told = [key, room, setting].iter().any(|name| renewed.needs_restart.contains(name));
+            if !is_told {
+                renewed.needs_restart.push(setting);
+                tracing::warn!(setting, "changed: restart the process, the old one stays in use until then");
             }
         }
         self.announce();

@@ -27,6 +27,14 @@ const WITHOUT_RESTART: [&str; 13] = [
     "USE_COLONY_OS",
 ];
 
+/// The settings that differ in `new` and that only a restart changes: their keys and variables. Secrets are not told apart.
+pub fn changed_by_restart(old: &Config, new: &Config) -> Vec<(&'static str, &'static str)> {
+    let before = |key: &str| old.shown.iter().find(|shown| shown.key == key);
+    let differs = |shown: &&Shown| before(shown.key).is_none_or(|before| before.value != shown.value);
+    let fixed = new.shown.iter().filter(differs).map(|shown| (shown.key, shown.variable));
+    fixed.filter(|(_, variable)| !WITHOUT_RESTART.contains(variable)).collect()
+}
+
 /// What came of reading settings again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reread {
@@ -169,6 +177,20 @@ mod tests {
 
     fn line(settings: &InForce, variable: &str) -> SettingLine {
         settings.lines().into_iter().find(|line| line.variable == variable).unwrap()
+    }
+
+    #[test]
+    fn each_setting_that_only_a_restart_changes_is_named() {
+        let old = read(&[("STRIPE_PRICE_GOLD", "price_1")]);
+        let new = read(&[
+            ("STRIPE_PRICE_GOLD", "price_1,price_2"),
+            ("GATEWAY_PAST_DUE_GRACE", "*=14"),
+            ("USE_COLONY_OS", "false"),
+        ]);
+        let mut named: Vec<&str> = changed_by_restart(&old, &new).into_iter().map(|(_, variable)| variable).collect();
+        named.sort_unstable();
+        assert_eq!(named, ["GATEWAY_PAST_DUE_GRACE", "STRIPE_PRICE_GOLD"]);
+        assert_eq!(changed_by_restart(&new, &new), []);
     }
 
     #[test]

@@ -128,7 +128,11 @@ fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static st
             _ => String::new(),
         };
         let late = one.grace_ends_at_ms.map(|at| format!(" The payer is late: access ends at {}.", day(at)));
-        let advice = if one.given_tier.is_none() { "name the price in the map of prices to tiers" } else { "" };
+        let advice = if one.given_tier.is_none() {
+            "name the price in the map of prices to tiers, restart the gateway and its bees, and run `colony-gateway reconcile counts`"
+        } else {
+            ""
+        };
         return (true, format!("It is {}, and gives {tier}.{end}{}", one.status, late.unwrap_or_default()), advice);
     }
     (false, without_access(one, now), advice_for(&one.status))

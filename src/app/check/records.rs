@@ -1,5 +1,6 @@
 //! The state of record: reachable, and with all migrations.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use super::Diagnosis;
@@ -10,6 +11,7 @@ use crate::domain::causes::chain;
 use crate::domain::clock::Clock;
 use crate::domain::counted::counted;
 use crate::inbox;
+use crate::ledger::desk::UnmappedLine;
 use crate::ledger::postgres::PostgresConfig;
 use crate::ledger::report::{LeftToBuild, RecurringLine, StateOfRecord};
 use crate::ledger::{LedgerError, LedgerErrorKind};
@@ -91,6 +93,31 @@ fn modes(recurring: &[RecurringLine]) -> Option<Diagnosis> {
     })
 }
 
+/// Subscriptions that are stored without a tier although the settings now name their price: the tier is worked out when an
+/// event is applied.
+async fn tiers(config: &Config, ledger: &dyn StateOfRecord) -> Option<Diagnosis> {
+    let unmapped = ledger.business(1).await.ok()?.unmapped;
+    mapped_later(&config.revenue.tiers, &unmapped)
+}
+
+fn mapped_later(prices: &[(String, &str)], unmapped: &[UnmappedLine]) -> Option<Diagnosis> {
+    let is_named = |line: &&UnmappedLine| prices.iter().any(|(price, _)| line.price.as_deref() == Some(price));
+    let stored: Vec<&UnmappedLine> = unmapped.iter().filter(is_named).collect();
+    let subscriptions: u64 = stored.iter().map(|line| line.subscriptions).sum();
+    (subscriptions > 0).then(|| {
+        let prices: BTreeSet<&str> = stored.iter().filter_map(|line| line.price.as_deref()).collect();
+        let prices: Vec<&str> = prices.into_iter().collect();
+        let detail = format!(
+            "{} without a tier, and the settings now name one for {}",
+            counted(subscriptions, "subscription is stored", "subscriptions are stored"),
+            prices.join(", ")
+        );
+        let action = "make sure that the gateway and its bees run with these settings, then run `colony-gateway reconcile \
+                      counts` (`--dry-run` shows what it would change); else each subscription gets its tier with Stripe's next event";
+        Diagnosis::degraded("tiers", detail, action)
+    })
+}
+
 /// Whether the machine is there but nothing listens.
 fn is_refused(error: &LedgerError) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -168,6 +195,7 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
             if let Ok(summary) = ledger.summary(1).await {
                 diagnoses.extend(modes(&summary.recurring));
             }
+            diagnoses.extend(tiers(config, &*ledger).await);
             return diagnoses;
         }
         Err(error) => {
@@ -197,6 +225,31 @@ pub(super) async fn probe(config: &Config, clock: &Clock) -> Vec<Diagnosis> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_price_that_was_named_after_its_subscriptions_came_is_told() {
+        let line = |price: Option<&str>, livemode, subscriptions| UnmappedLine {
+            livemode,
+            account: None,
+            currency: Some("cad".to_owned()),
+            price: price.map(str::to_owned),
+            subscriptions,
+            mrr_minor: 0,
+            prices: 3,
+        };
+        let prices = [("price_1".to_owned(), "gold"), ("price_2".to_owned(), "gold")];
+        let unmapped = [
+            line(Some("price_1"), true, 3),
+            line(Some("price_1"), false, 1),
+            line(Some("price_9"), true, 7),
+            line(None, true, 2),
+        ];
+        let told = mapped_later(&prices, &unmapped).unwrap();
+        assert!(told.detail.starts_with("4 subscriptions are stored without a tier"), "{}", told.detail);
+        assert!(told.detail.ends_with("for price_1"), "{}", told.detail);
+        assert!(told.action.is_some_and(|action| action.contains("reconcile counts")));
+        assert!(mapped_later(&prices, &unmapped[2..]).is_none());
+    }
 
     #[test]
     fn access_by_test_mode_beside_live_mode_is_told() {
