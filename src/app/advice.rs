@@ -3,9 +3,16 @@
 //! Nothing of this keeps a gateway from starting, and `check` is silent about it: it is worth a word while someone sets a gateway up,
 //! and no alarm every five minutes.
 
+use std::time::Duration;
+
 use crate::config::{Config, Fault, LedgerConfig};
+use crate::domain::counted::lasting;
 use crate::stripe::api::mode_of;
 use crate::stripe::endpoint::Mode;
+
+/// Tolerances of signatures that are worth a word.
+const TOLERANCE_LONG: Duration = Duration::from_hours(1);
+const TOLERANCE_SHORT: Duration = Duration::from_secs(30);
 
 /// What `config check` says besides faults.
 #[derive(Debug, Default)]
@@ -17,7 +24,8 @@ pub struct Advice {
 }
 
 pub fn advice(config: &Config) -> Advice {
-    let warnings = modes(config).into_iter().chain(tiers(config)).chain(proxies(config)).collect();
+    let warnings =
+        modes(config).into_iter().chain(tiers(config)).chain(proxies(config)).chain(tolerance(config)).collect();
     Advice { warnings, notes: notes(config) }
 }
 
@@ -82,6 +90,27 @@ fn proxies(config: &Config) -> Option<Fault> {
     })
 }
 
+/// A tolerance that lets old recordings in, or that a clock's usual error exceeds.
+fn tolerance(config: &Config) -> Option<Fault> {
+    let tolerance = config.endpoints.first()?.tolerance;
+    let message = if tolerance > TOLERANCE_LONG {
+        format!(
+            "deliveries of up to {} ago are taken, so anyone who recorded one can post it again for that long. Stripe signs each retry \
+             anew, and its own libraries allow five minutes",
+            lasting(tolerance)
+        )
+    } else if tolerance < TOLERANCE_SHORT {
+        format!(
+            "only {}: a slow connection, or a clock that is a little wrong, has genuine deliveries refused; Stripe's own libraries allow \
+             five minutes",
+            lasting(tolerance)
+        )
+    } else {
+        return None;
+    };
+    Some(fault("GATEWAY_STRIPE_TOLERANCE", message))
+}
+
 /// Parts that do not work without a setting.
 fn notes(config: &Config) -> Vec<Fault> {
     let mut notes = Vec::new();
@@ -129,6 +158,17 @@ mod tests {
     fn warned(settings: &[(&str, &str)]) -> Vec<String> {
         let with_prices = [settings, &[("STRIPE_PRICE_GOLD", "price_1")]].concat();
         about(&with_prices).warnings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_tolerance_that_is_absurd_is_told() {
+        for absurd in ["3650d", "61m", "29s", "1ms"] {
+            let told = warned(&[("GATEWAY_STRIPE_TOLERANCE", absurd)]);
+            assert!(told.len() == 1 && told[0].starts_with("GATEWAY_STRIPE_TOLERANCE: "), "{absurd}: {told:?}");
+        }
+        for usual in ["30s", "5m", "1h"] {
+            assert_eq!(warned(&[("GATEWAY_STRIPE_TOLERANCE", usual)]), Vec::<String>::new());
+        }
     }
 
     #[test]

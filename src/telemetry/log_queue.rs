@@ -45,6 +45,8 @@ struct QueuedLines {
     lines: Vec<u8>,
     /// Lines lost since the last report of lost lines.
     lost: u64,
+    /// Lines lost before that.
+    lost_before: u64,
     /// Whether a caller does not want to wait for more lines.
     hurry: bool,
     writing: bool,
@@ -60,6 +62,12 @@ impl LogQueue {
         let shared = Arc::clone(&queue.shared);
         std::thread::Builder::new().name("log".to_owned()).spawn(move || shared.write_all_to(sink))?;
         Ok(queue)
+    }
+
+    /// How many lines were lost since the start.
+    pub fn lost(&self) -> u64 {
+        let state = self.shared.lock();
+        state.lost_before + state.lost
     }
 
     /// Waits until everything logged so far is written, but at most a second.
@@ -117,6 +125,7 @@ impl QueueOfLines {
         std::mem::swap(&mut state.lines, lines);
         state.writing = true;
         state.hurry = false;
+        state.lost_before += state.lost;
         std::mem::take(&mut state.lost)
     }
 }
@@ -209,12 +218,16 @@ mod tests {
         };
         assert!(held <= PLAIN_BYTES_MAX, "{held}");
         assert!(lost > 0);
+        assert_eq!(queue.lost(), lost);
         queue.make_writer().write_all(b"warning").unwrap();
         assert!(queue.shared.lock().lines.ends_with(b"warning"));
         for _ in 0..4 * URGENT_BYTES_MAX / line.len() {
             queue.make_writer().write_all(&line).unwrap();
         }
         assert!(queue.shared.lock().lines.len() <= URGENT_BYTES_MAX);
+        let lost = queue.lost();
         drop(receiver);
+        queue.flush();
+        assert_eq!((queue.lost(), queue.shared.lock().lost), (lost, 0), "what was reported stays counted");
     }
 }

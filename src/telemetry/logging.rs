@@ -20,6 +20,11 @@ use super::log_queue::{AUDIT, LogQueue};
 /// The queue of this process, once there is one.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
+/// How many log lines were lost since the start, because the reader of standard error was too slow.
+pub fn lines_lost() -> u64 {
+    QUEUE.get().map_or(0, LogQueue::lost)
+}
+
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {

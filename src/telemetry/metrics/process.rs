@@ -10,6 +10,8 @@ use std::fs;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::telemetry::logging::lines_lost;
+
 /// Ticks per second in `/proc`: `USER_HZ`, which is 100 for programs, however the kernel was built.
 #[cfg(target_os = "linux")]
 const TICKS: f64 = 100.0;
@@ -57,6 +59,9 @@ pub(super) fn render() -> String {
         }
         text.push('\n');
     }
+    let lost = "colony_gateway_log_lines_lost_total";
+    let help = "Log lines that were lost because the reader of standard error was too slow.";
+    let _ = writeln!(text, "# HELP {lost} {help}\n# TYPE {lost} counter\n{lost} {}\n", lines_lost());
     text
 }
 
