@@ -50,8 +50,14 @@ pub fn explain(report: &PersonReport, now: Timestamp) -> Explanation {
         lines.push(Line { subject: String::new(), gives: false, why, advice });
     }
     if report.users.len() > 1 {
-        let why = format!("Claims name {} users.", report.users.len());
-        lines.push(Line { subject: String::new(), gives: false, why, advice: remedy(Reason::Contested) });
+        let is_contested = report.subscriptions.iter().any(|one| one.claimed && one.user_id.is_none());
+        let (rest, advice) = if is_contested || report.subscriptions.is_empty() {
+            ("", remedy(Reason::Contested))
+        } else {
+            (", and the strongest claim of each subscription counts", "")
+        };
+        let why = format!("Claims name {} users{rest}.", report.users.len());
+        lines.push(Line { subject: String::new(), gives: false, why, advice });
     }
     for access in report.access.iter().filter(|access| !access.shown && access.fault.is_some()) {
         let fault = access.fault.as_deref().unwrap_or_default();
@@ -135,7 +141,8 @@ fn judge(one: &PersonSubscription, now: Timestamp) -> (bool, String, &'static st
         };
         return (true, format!("It is {}, and gives {tier}.{end}{}", one.status, late.unwrap_or_default()), advice);
     }
-    (false, without_access(one, now), advice_for(&one.status))
+    let advice = if one.account.is_some() { "" } else { advice_for(&one.status) };
+    (false, without_access(one, now), advice)
 }
 
 /// The advice alone; the sentence before says what is wrong.
@@ -157,6 +164,12 @@ fn without_access(one: &PersonSubscription, now: Timestamp) -> String {
     }
     if let Some(pause) = &one.pause_behavior {
         return format!("Its payments are paused ({pause}).");
+    }
+    if let (Some(account), "active" | "trialing" | "past_due") = (&one.account, one.status.as_str()) {
+        return format!(
+            "It is {}, on the connected account {account}, which gives no access to the platform.",
+            one.status
+        );
     }
     match one.status.as_str() {
         "incomplete" => "It is incomplete: the first payment has not succeeded.".to_owned(),
@@ -230,6 +243,21 @@ mod tests {
     }
 
     #[test]
+    fn a_payer_for_several_users_is_contested_only_if_a_subscription_is() {
+        let child = PersonSubscription { user_id: Some("child-1".to_owned()), ..subscription("active") };
+        let open = PersonSubscription { user_id: None, ..subscription("active") };
+        let told = |subscriptions| {
+            let users = vec!["zoe-1".to_owned(), "child-1".to_owned()];
+            let report = PersonReport { users, subscriptions, ..PersonReport::default() };
+            explain(&report, Timestamp::from_seconds(1_800_000_000)).lines.pop().unwrap()
+        };
+        let apart = told(vec![subscription("active"), child.clone()]);
+        assert!(apart.why.contains("2 users, and the strongest claim") && apart.advice.is_empty(), "{apart:?}");
+        let contested = told(vec![child, open]);
+        assert!(contested.why == "Claims name 2 users." && contested.advice.contains("bind"), "{contested:?}");
+    }
+
+    #[test]
     fn each_way_to_have_nothing_is_told_with_what_can_be_done_and_without_a_name() {
         let active = subscription("active");
         assert!(explained(active.clone()).has_access);
@@ -256,6 +284,16 @@ mod tests {
                 "",
             ),
             (subscription("something_new"), "something_new", ""),
+            (
+                PersonSubscription {
+                    account: Some("acct_1".to_owned()),
+                    entitles: false,
+                    gives: false,
+                    ..active.clone()
+                },
+                "on the connected account acct_1",
+                "",
+            ),
         ];
         for (one, why, advice) in cases {
             let told = explained(one);
