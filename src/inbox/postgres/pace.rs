@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 /// Longest wait for more arrivals, out of the ten milliseconds in which a webhook is answered at ordinary rates.
-const LINGER: Duration = Duration::from_millis(2);
+const LINGER: Duration = Duration::from_millis(3);
 
 /// A group this large waits for no more: its share of a commit is already small.
 const ENOUGH: usize = 16;
