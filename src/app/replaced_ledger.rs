@@ -60,9 +60,12 @@ pub(super) fn start(
 impl Watch {
     async fn run(self, shutdown: Shutdown) -> Result<(), Infallible> {
         loop {
-            self.look().await;
+            let look = async {
+                self.look().await;
+                tokio::time::sleep(EVERY).await;
+            };
             tokio::select! {
-                () = tokio::time::sleep(EVERY) => {}
+                () = look => {}
                 () = shutdown.draining() => return Ok(()),
             }
         }
@@ -79,7 +82,7 @@ impl Watch {
                 let detail = format!(
                     "the ledger is {now}, and what is settled in this inbox went to another one ({before:0DIGITS$x}…), so that the \
                      record is split. If the address of the ledger is wrong, correct it. If the change is meant, set \
-                     GATEWAY_LEDGER_ID={now}; `reconcile` brings what the new one lacks"
+                     GATEWAY_LEDGER_ID={now}; `colony-gateway reconcile` brings what the new one lacks"
                 );
                 if self.board.set(COMPONENT, Level::Degraded, detail.as_str(), self.clock.now()) {
                     tracing::error!("{detail}");

@@ -107,8 +107,9 @@ impl Bench {
         }
     }
 
-    /// Verifies a job and opens it, and tells which ledger it is for: the bee's own. If it is for another ledger than the one that was known, this asks which one it is now: a
-    /// database may have been made anew under its name, and then all jobs to come are for the new one.
+    /// Verifies a job and opens it, and tells which ledger it is for, which is the bee's own. If it is for another one than
+    /// was known, this asks which one it is now: a database may have been made anew under its name, and then all jobs to come
+    /// are for the new one.
     async fn open(
         &self,
         process: &Process,

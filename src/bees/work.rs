@@ -58,8 +58,8 @@ enum Next {
 }
 
 impl Work {
-    /// Brings the events to this ledger, and to no other. The outcome of each event, in order. `None` if it stayed open because that event alone kept timing out; the gateway
-    /// sends it again. Spans of the work belong to `place`.
+    /// Brings the events to this ledger, and to no other. Returns the outcome of each event, in order; `None` if it stayed open
+    /// because that event alone kept timing out, so that the gateway sends it again. Spans of the work belong to `place`.
     pub(super) async fn run(
         &self,
         events: &[Bytes],
