@@ -1,5 +1,5 @@
--- The type below a domain, or the type itself if it is none. It has no length: a cast to a type with one, or to a domain over
--- such a type, cuts what is too long without a word, and a user's id would become another user's.
+-- The type on which a domain is based; any other type is returned as it is. The result never has a length, because PostgreSQL
+-- silently cuts a value that is cast to a type with a length, or to a domain over one: one user's id would become another's.
 CREATE OR REPLACE FUNCTION gateway.base_type(type text) RETURNS text
 LANGUAGE sql STABLE SET search_path = ''
 AS $$

@@ -9,7 +9,7 @@ use crate::ledger::Ledger;
 use crate::ledger::report::StateOfRecord;
 use crate::lifecycle::{Shutdown, Supervisor};
 
-/// Starts it.
+/// Starts upkeep, retention, reports of drops, notes of recurring revenue and the look at the identity.
 pub(super) fn start(
     config: &Config,
     ledger: &Arc<dyn StateOfRecord>,

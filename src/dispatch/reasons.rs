@@ -1,7 +1,7 @@
 //! Asking about a process whose end may not be written as a whole yet.
 //!
-//! A Colonies server (1.9) marks a process as failed first, and writes why with a later statement. Who asks in between would
-//! take a lost lease for the refusal of a bee.
+//! A Colonies server (1.9) marks a process as failed first, and writes why with a later statement. A gateway that asks in between
+//! would take a lost lease for the refusal of a bee.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use colonies::messages::{Process, ProcessState};
 /// The time in which a server writes the reason.
 const WRITTEN_WITHIN: Duration = Duration::from_millis(500);
 
-/// Asks, and once more if a failed process comes without a reason. It stays without one if whoever closed it gave none, or the
-/// server died in between.
+/// Asks about a process, and asks once more if the process has failed and has no reason. The second answer has none either if the
+/// bee gave none, or if the server died between the two statements.
 pub(super) async fn with_reason<F>(ask: impl Fn() -> F) -> Result<Process, ClientError>
 where
     F: Future<Output = Result<Process, ClientError>>,
@@ -52,7 +52,7 @@ mod tests {
     async fn a_failed_process_without_a_reason_is_asked_about_once_more() {
         let (failed, lost) = (ProcessState::Failed, "Maximum execution time limit exceeded");
         assert_eq!(told(&[(failed, &[]), (failed, &[lost])]).await, (vec![lost.to_owned()], 2));
-        assert_eq!(told(&[(failed, &[]), (failed, &[])]).await, (vec![], 2), "there is none");
+        assert_eq!(told(&[(failed, &[]), (failed, &[])]).await, (vec![], 2), "the bee gave no reason");
         assert_eq!(told(&[(failed, &[lost]), (failed, &[])]).await, (vec![lost.to_owned()], 1));
         assert_eq!(told(&[(ProcessState::Success, &[]), (failed, &[])]).await, (vec![], 1));
     }
